@@ -1,0 +1,94 @@
+"""The manifest of a bundle: what it must say, and how much of anything it may claim. Decides without touching a disk."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
+
+MAX_MANIFEST_BYTES = 1 << 20
+MAX_FILES = 64
+MAX_FILE_BYTES = 1 << 30
+MAX_LABELS = 1000
+
+_PATH_PART = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}")
+
+Name = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9-]{0,63}$")]
+Sha256 = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$")]
+Label = Annotated[str, Meta(min_length=1, max_length=64)]
+
+
+class BundleError(Exception):
+    """A bundle cannot be used; the message is one line that names the bundle and what is wrong with it."""
+
+
+class _Strict(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    pass
+
+
+class FileEntry(_Strict):
+    """What a file of the bundle must be."""
+
+    sha256: Sha256
+    bytes: Annotated[int, Meta(ge=0, le=MAX_FILE_BYTES)]
+
+
+class InputSpec(_Strict):
+    """What the model's input takes: images of any size, which the model itself scales to height × width.
+
+    Attributes:
+        colour: Order of the channels of the uint8 pixels that go in.
+        ground_sample_distance_m: Size on the ground of a pixel of the tiles it learned from; None: mixed or unknown.
+    """
+
+    height: Annotated[int, Meta(ge=1, le=4096)]
+    width: Annotated[int, Meta(ge=1, le=4096)]
+    colour: Literal["BGR"]
+    ground_sample_distance_m: float | None
+
+
+class Manifest(_Strict):
+    """The content of ``manifest.json``.
+
+    Attributes:
+        labels: In the order of the model's output.
+        alert_labels: Those that may raise an alert.
+        threshold: Least probability of an alert label for an alert.
+        metrics: What was measured, by the name of the data; for people, never decided upon.
+        files: By path below the bundle, with forward slashes.
+    """
+
+    schema: Literal[1]
+    name: Name
+    version: Annotated[int, Meta(ge=1, le=2**31)]
+    labels: Annotated[tuple[Label, ...], Meta(min_length=2, max_length=MAX_LABELS)]
+    alert_labels: Annotated[tuple[Label, ...], Meta(min_length=1, max_length=MAX_LABELS)]
+    input: InputSpec
+    threshold: Annotated[float, Meta(ge=0, le=1)]
+    metrics: dict[str, Any]
+    files: Annotated[dict[str, FileEntry], Meta(min_length=1, max_length=MAX_FILES)]
+
+    def __post_init__(self) -> None:
+        if len(set(self.labels)) != len(self.labels):
+            raise ValueError("labels: one comes twice")
+        if not set(self.alert_labels) <= set(self.labels):
+            raise ValueError("alert_labels: expected some of labels")
+        for path in self.files:
+            if not all(_PATH_PART.fullmatch(part) for part in path.split("/")):
+                raise ValueError(f"files: {path!a} is not a plain path below the bundle")
+
+
+def parse_manifest(content: bytes) -> Manifest:
+    """Read a manifest.
+
+    Raises:
+        BundleError: It is too large, no JSON, or not what a manifest must be.
+    """
+    if len(content) > MAX_MANIFEST_BYTES:
+        raise BundleError(f"manifest.json has {len(content)} bytes, at most {MAX_MANIFEST_BYTES} are allowed")
+    try:
+        return msgspec.json.decode(content, type=Manifest)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise BundleError(f"manifest.json: {error}") from error

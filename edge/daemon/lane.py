@@ -1,0 +1,125 @@
+"""A lane: takes found files, decodes and locates them, and has them classified. There is one for each core."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from edge.capture.directory import DirectorySource, FileChangedError, FoundFile
+from edge.capture.image import ImageError, IncompleteImageError
+from edge.inference import Classifier
+from edge.inference.classifier import Started
+from edge.inference.engine import BATCH
+from edge.journal import FrameRecord
+from edge.messages import rfc3339
+from edge.position import Locator
+from edge.records import Frame, Observation, Tile
+from edge.triage import Triage
+
+Found: TypeAlias = "queue.Queue[FoundFile | None]"
+Recorded: TypeAlias = "queue.Queue[tuple[FoundFile, FrameRecord | None] | None]"
+"""What became of files, None for one that vanished before it was read; a None by itself ends the stage."""
+
+_LOOK_S = 0.2
+
+
+class Lane:
+    """While a request runs, the next files are decoded; with no more files, its result is taken at once."""
+
+    def __init__(
+        self,
+        source: DirectorySource,
+        classifier: Classifier,
+        locator: Locator,
+        triage: Triage,
+        found: Found,
+        recorded: Recorded,
+        stopping: threading.Event,
+    ) -> None:
+        self._source = source
+        self._classifier = classifier
+        self._locator = locator
+        self._triage = triage
+        self._found = found
+        self._recorded = recorded
+        self._stopping = stopping
+
+    def run(self) -> None:
+        """Work until a None is found or the daemon stops; what is in hand then is finished.
+
+        Raises:
+            EngineError: No engine works any more.
+        """
+        running: list[_Running] = []
+        more = True
+        while more or running:
+            batch: list[FoundFile] = []
+            if more:
+                batch, more = self._take(wait=not running)
+            started = self._start(batch)
+            for request in running:
+                self._collect(request)
+            running = started
+
+    def _take(self, *, wait: bool) -> tuple[list[FoundFile], bool]:
+        """Up to `BATCH` files, and whether more may come."""
+        batch: list[FoundFile] = []
+        while len(batch) < BATCH:
+            try:
+                found = self._found.get(block=wait and not batch, timeout=_LOOK_S)
+            except queue.Empty:
+                if batch or not wait:
+                    break
+                if self._stopping.is_set():
+                    return [], False
+                continue
+            if found is None or self._stopping.is_set():
+                return batch, False
+            batch.append(found)
+        return batch, True
+
+    def _start(self, batch: Iterable[FoundFile]) -> list[_Running]:
+        loaded = [(found, frame) for found in batch if (frame := self._load(found)) is not None]
+        running, at = [], 0
+        for request in self._classifier.start([frame.pixels for _, frame in loaded]):
+            running.append(_Running(request, loaded[at : at + request.count]))
+            at += request.count
+        return running
+
+    def _load(self, found: FoundFile) -> Frame | None:
+        """The decoded frame; None if it cannot be had, with what became of the file seen to."""
+        try:
+            return self._source.load(found, self._classifier.tile_px)
+        except FileChangedError:
+            self._source.put_back(found)
+        except FileNotFoundError:
+            self._recorded.put((found, None))
+        except ImageError as error:
+            if isinstance(error, IncompleteImageError) and found.may_grow:
+                self._source.put_back(found)
+            else:
+                self._recorded.put((found, FrameRecord(found.key, None, "rejected", str(error))))
+        except OSError as error:
+            reason = f"cannot be read: {error.strerror}"
+            self._recorded.put((found, FrameRecord(found.key, None, "unavailable", reason)))
+        return None
+
+    def _collect(self, running: _Running) -> None:
+        for (found, frame), prediction in zip(running.frames, running.request.predictions(), strict=True):
+            tile = Tile(0, 0, frame.width, frame.height)
+            observation = Observation(frame, tile, prediction, self._locator.locate(frame))
+            alert = self._triage.decide(observation)
+            alerts = () if alert is None else (alert,)
+            record = FrameRecord(frame.key, rfc3339(frame.captured_at), "observed", None, (observation,), alerts)
+            self._recorded.put((found, record))
+
+
+@dataclass(frozen=True, slots=True)
+class _Running:
+    """A request with the frames that it is about."""
+
+    request: Started
+    frames: list[tuple[FoundFile, Frame]]

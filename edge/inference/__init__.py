@@ -1,0 +1,6 @@
+"""How a tile becomes a prediction."""
+
+from edge.inference.classifier import Classifier
+from edge.inference.engine import EngineError
+
+__all__ = ["Classifier", "EngineError"]

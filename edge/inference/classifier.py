@@ -1,0 +1,143 @@
+"""Classifies images with a bundle, on the best engine that works."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from edge.bundle import Bundle
+from edge.inference.engine import BATCH, Engine, EngineError, Loader, Mode, Request, Result
+from edge.inference.ladder import Ladder
+from edge.inference.openvino import OpenVinoEngine
+from edge.inference.tensorflow import load_tensorflow
+from edge.records import Prediction
+
+if TYPE_CHECKING:
+    from edge.records import Image
+
+_TENSORFLOW = "TENSORFLOW"
+_AUTO = ("CPU", _TENSORFLOW)
+
+
+class Classifier:
+    """A bundle on an engine.
+
+    >>> classifier = Classifier(Bundle.open())
+    >>> classifier.classify([cv2.imread("ruin.jpeg")])[0].label
+    'damaged'
+    """
+
+    def __init__(
+        self,
+        bundle: Bundle,
+        devices: Sequence[str] | None = None,
+        mode: Mode = "throughput",
+        cache: Path | None = None,
+        degraded: Callable[[str], None] = lambda reason: None,
+    ) -> None:
+        """
+        Args:
+            devices: In order of preference, out of OpenVINO's names and TENSORFLOW; None: CPU, then TensorFlow.
+            mode: Throughput where images wait in line, latency where the newest counts.
+            cache: Folder for compiled models.
+            degraded: Is told in one line why an engine was left for a worse one.
+
+        Raises:
+            EngineError: No engine works.
+        """
+        self._model = bundle.model
+        self._labels = bundle.manifest.labels
+        self.tile_px = (bundle.manifest.input.height, bundle.manifest.input.width)
+        rungs: list[tuple[str, Loader]] = [
+            (device, partial(load_tensorflow, bundle) if device == _TENSORFLOW else partial(OpenVinoEngine, bundle, device, mode, cache))
+            for device in devices or _AUTO
+        ]
+        self._ladder = Ladder(rungs, degraded)
+
+    @property
+    def engine(self) -> Engine:
+        """The engine in use."""
+        return self._ladder.engine
+
+    def classify(self, images: Sequence[Image]) -> list[Prediction]:
+        """Classify images of any sizes, in their order.
+
+        Args:
+            images: Each (height, width, 3) uint8, BGR.
+
+        Raises:
+            EngineError: No engine works any more.
+        """
+        return [prediction for started in self.start(images) for prediction in started.predictions()]
+
+    def start(self, images: Sequence[Image]) -> list[Started]:
+        """Begin to classify images: one request for each run of equally large ones, `BATCH` at most.
+
+        The predictions of the requests, one after the other, are in the order of the images.
+        """
+        runs: list[list[Image]] = []
+        for image in images:
+            if runs and len(runs[-1]) < BATCH and runs[-1][0].shape == image.shape:
+                runs[-1].append(image)
+            else:
+                runs.append([image])
+        return [Started(self, run) for run in runs]
+
+
+class Started:
+    """A request that runs, with the images that it is about: should its engine fail, the next one gets them."""
+
+    def __init__(self, classifier: Classifier, images: Sequence[Image]) -> None:
+        self._classifier = classifier
+        self._images = images
+        self._engine = classifier.engine
+        self._request: Request | EngineError = self._begin()
+
+    @property
+    def count(self) -> int:
+        """How many images it is about."""
+        return len(self._images)
+
+    def predictions(self) -> list[Prediction]:
+        """Wait for the predictions.
+
+        Raises:
+            EngineError: No engine works any more.
+        """
+        while True:
+            try:
+                if isinstance(self._request, EngineError):
+                    raise self._request
+                result = self._request.result()
+                self._check(result)
+            except EngineError as error:
+                self._engine = self._classifier._ladder.leave(self._engine, error)
+                self._request = self._begin()
+            else:
+                return self._predictions(result)
+
+    def _begin(self) -> Request | EngineError:
+        try:
+            return self._engine.start(self._images)
+        except EngineError as error:
+            return error
+
+    def _check(self, result: Result) -> None:
+        """An engine that answers nonsense has failed, whatever it says itself."""
+        expected = (len(self._images), len(self._classifier._labels))
+        if result.probabilities.shape != expected:
+            raise EngineError(f"gave probabilities of shape {result.probabilities.shape}, expected {expected}")
+        if not np.isfinite(result.probabilities).all():
+            raise EngineError("gave a probability that is no number")
+
+    def _predictions(self, result: Result) -> list[Prediction]:
+        labels, model = self._classifier._labels, self._classifier._model
+        share_ms = result.elapsed_ms / len(self._images)
+        return [
+            Prediction(dict(zip(labels, row, strict=True)), model, self._engine.name, self._engine.device, share_ms)
+            for row in result.probabilities.tolist()
+        ]

@@ -1,0 +1,64 @@
+"""What every engine can do: take a batch of equally large images and, some time later, give their probabilities."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, Protocol
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from edge.records import Image
+
+Mode = Literal["throughput", "latency"]
+
+# Tiles in one request when many wait. Larger requests are no faster (measured: 8 against 16 tiles, 128x128, 2 cores).
+BATCH = 8
+
+
+class EngineError(Exception):
+    """An engine cannot be loaded or cannot run; the message is the reason, in one line."""
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What an engine computed.
+
+    Attributes:
+        probabilities: (images, labels) float32.
+        elapsed_ms: Wall time of the request.
+    """
+
+    probabilities: NDArray[np.float32]
+    elapsed_ms: float
+
+
+class Request(Protocol):
+    """A request that runs."""
+
+    def result(self) -> Result:
+        """Wait for the end of the request; call it once.
+
+        Raises:
+            EngineError: The model failed.
+        """
+
+
+class Engine(Protocol):
+    """A runtime that executes a model on a device. Any thread may start requests."""
+
+    name: str
+    device: str
+
+    def start(self, images: Sequence[Image]) -> Request:
+        """Begin to classify images of one size, `BATCH` at most.
+
+        Raises:
+            EngineError: The request cannot be started.
+        """
+
+
+Loader = Callable[[], Engine]
+"""Loads an engine. Raises `EngineError` when it cannot be."""

@@ -1,0 +1,73 @@
+"""The ladder: the ordered engines and devices. The best that works is used, the next one when it fails."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Sequence
+
+from edge.inference.engine import Engine, EngineError, Loader
+
+_log = logging.getLogger(__name__)
+
+
+class Ladder:
+    """Loads the first engine that can be loaded and steps down when one fails."""
+
+    def __init__(self, rungs: Sequence[tuple[str, Loader]], degraded: Callable[[str], None]) -> None:
+        """
+        Args:
+            rungs: Name and loader of each engine, the best one first.
+            degraded: Is told in one line why a rung was left.
+
+        Raises:
+            EngineError: None can be loaded.
+        """
+        self._rungs = list(rungs)
+        self._degraded = degraded
+        self._lock = threading.Lock()
+        self._engine: Engine | None = None
+        self._step_down()
+
+    @property
+    def engine(self) -> Engine:
+        """The engine in use.
+
+        Raises:
+            EngineError: The last one has failed.
+        """
+        if self._engine is None:
+            raise EngineError("no engine is left")
+        return self._engine
+
+    def leave(self, failed: Engine, reason: EngineError) -> Engine:
+        """Leave an engine that failed; the next one is loaded unless another thread has done so already.
+
+        Returns:
+            The engine to go on with.
+
+        Raises:
+            EngineError: No engine is left.
+        """
+        with self._lock:
+            if self._engine is failed:
+                self._engine = None
+                self._report(f"{failed.name} on {failed.device} failed: {reason}")
+                self._step_down()
+            return self.engine
+
+    def _step_down(self) -> None:
+        reasons = []
+        while self._engine is None and self._rungs:
+            name, load = self._rungs.pop(0)
+            try:
+                self._engine = load()
+            except EngineError as error:
+                reasons.append(str(error))
+                self._report(f"{name} cannot be used: {error}")
+        if self._engine is None:
+            raise EngineError("no engine works: " + ("; ".join(reasons) or "none is left"))
+
+    def _report(self, reason: str) -> None:
+        _log.error("inference: %s", reason)
+        self._degraded(reason)

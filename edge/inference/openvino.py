@@ -1,0 +1,124 @@
+"""The OpenVINO engine: asynchronous requests on one device, made once and used again for every frame."""
+
+from __future__ import annotations
+
+import sys
+from collections import deque
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from edge.bundle import Bundle, BundleError
+from edge.inference.engine import BATCH, EngineError, Mode, Request, Result
+
+if TYPE_CHECKING:
+    from edge.records import Image
+
+IR = ("ir/model.xml", "ir/model.bin")
+
+
+class OpenVinoEngine:
+    """Runs a bundle's IR. Tiles of the model's own size go in full batches, images of any other size one by one.
+
+    Colour, size and scale are the graph's business: pixels go in as they were decoded.
+    """
+
+    name = "openvino"
+
+    def __init__(self, bundle: Bundle, device: str, mode: Mode, cache: Path | None) -> None:
+        """
+        Args:
+            device: OpenVINO's name of it: CPU, GPU, NPU.
+            mode: Throughput where frames wait in line, latency where the newest frame counts.
+            cache: Folder for compiled models.
+
+        Raises:
+            EngineError: OpenVINO is not installed, or the model cannot be loaded on this device.
+        """
+        self.device = device
+        self._size = (bundle.manifest.input.height, bundle.manifest.input.width)
+        try:
+            openvino = _import_openvino()
+            core = openvino.Core()
+            if cache is not None:
+                core.set_property({"CACHE_DIR": str(cache)})
+            xml, weights = bundle.read(IR[0]), bundle.read(IR[1])
+            model = core.read_model(xml, openvino.Tensor(np.frombuffer(weights, np.uint8)))
+            # FP32 everywhere: by itself a CPU would choose the precision, and two machines would answer differently.
+            properties = {"PERFORMANCE_HINT": mode.upper(), "INFERENCE_PRECISION_HINT": "f32"}
+            self._any = _Requests(core.compile_model(model, device, properties), openvino)
+            self._batch: _Requests | None = None
+            if mode == "throughput":
+                model.reshape([BATCH, *self._size, 3])
+                self._batch = _Requests(core.compile_model(model, device, properties), openvino)
+        except (ImportError, RuntimeError, OSError, BundleError) as error:
+            raise EngineError(f"OpenVINO on {device}: {_last_line(error)}") from error
+
+    def start(self, images: Sequence[Image]) -> Request:
+        """As in `Engine`."""
+        full = len(images) == BATCH and images[0].shape[:2] == self._size
+        return (self._batch if full and self._batch is not None else self._any).start(images)
+
+
+class _Requests:
+    """The requests of one compiled model. As many are made as are ever in flight at once, and used again."""
+
+    def __init__(self, compiled: Any, openvino: Any) -> None:
+        self._compiled = compiled
+        self._openvino = openvino
+        self._free: deque[_Request] = deque()
+
+    def start(self, images: Sequence[Image]) -> _Request:
+        try:
+            request = self._free.pop()
+        except IndexError:
+            request = _Request(self._compiled.create_infer_request(), self._openvino, self._free)
+        request.start(images)
+        return request
+
+
+class _Request:
+    """A request, the memory that its input lies in, and the pool that it goes back to."""
+
+    def __init__(self, request: Any, openvino: Any, free: deque[_Request]) -> None:
+        self._request = request
+        self._openvino = openvino
+        self._free = free
+        self._pixels = np.empty(0, np.uint8)
+
+    def start(self, images: Sequence[Image]) -> None:
+        shape = (len(images), *images[0].shape)
+        try:
+            if self._pixels.shape != shape:
+                self._pixels = np.empty(shape, np.uint8)
+                self._request.set_input_tensor(self._openvino.Tensor(self._pixels, shared_memory=True))
+            for index, image in enumerate(images):
+                self._pixels[index] = image
+            self._request.start_async()
+        except RuntimeError as error:
+            raise EngineError(f"OpenVINO: {_last_line(error)}") from error
+
+    def result(self) -> Result:
+        try:
+            self._request.wait()
+            result = Result(np.array(self._request.get_output_tensor(0).data, np.float32), self._request.latency)
+        except RuntimeError as error:
+            raise EngineError(f"OpenVINO: {_last_line(error)}") from error
+        self._free.append(self)
+        return result
+
+
+def _import_openvino() -> Any:
+    """Import OpenVINO without its telemetry, which would look up a host and write into the home folder."""
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
+    import openvino
+
+    return openvino
+
+
+def _last_line(error: BaseException) -> str:
+    """The line of an OpenVINO message that says what happened: those before it are places in its source code."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1] if lines else repr(error)

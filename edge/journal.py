@@ -1,0 +1,341 @@
+"""The journal: the SQLite file that remembers every frame, observation and alert, and what was delivered.
+
+What it acknowledged survives a power cut: it runs in WAL mode with ``synchronous=FULL``, and a frame, its observations and
+its alerts are one transaction. Alerts are numbered without gaps, in the order in which they were decided.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import sqlite3
+import threading
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+import msgspec
+
+from edge.messages import alert_message, encode, uuid7
+from edge.records import Alert, FrameKey, Observation, Outcome
+
+SCHEMA_VERSION = 1
+
+_SCHEMA = """
+CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE frames (
+    frame INTEGER PRIMARY KEY,
+    source TEXT NOT NULL,
+    name TEXT NOT NULL,
+    size_bytes INTEGER NOT NULL,
+    modified_ns INTEGER NOT NULL,
+    recorded_at TEXT NOT NULL,
+    captured_at TEXT,
+    outcome TEXT NOT NULL CHECK (outcome IN ('observed', 'rejected', 'unavailable')),
+    reason TEXT
+);
+CREATE UNIQUE INDEX frames_by_key ON frames (name, modified_ns, size_bytes, source);
+CREATE TABLE observations (
+    observation INTEGER PRIMARY KEY,
+    frame INTEGER NOT NULL REFERENCES frames (frame),
+    tile TEXT NOT NULL,
+    label TEXT NOT NULL,
+    probabilities TEXT NOT NULL,
+    latitude REAL,
+    longitude REAL,
+    altitude_m REAL,
+    fix_source TEXT,
+    model TEXT NOT NULL,
+    engine TEXT NOT NULL,
+    device TEXT NOT NULL,
+    inference_ms REAL NOT NULL
+);
+CREATE TABLE alerts (
+    sequence INTEGER PRIMARY KEY,
+    observation INTEGER NOT NULL REFERENCES observations (observation),
+    message BLOB NOT NULL,
+    delivered INTEGER NOT NULL DEFAULT 0
+);
+CREATE INDEX alerts_waiting ON alerts (sequence) WHERE delivered = 0;
+"""
+
+
+class JournalError(Exception):
+    """The journal cannot be opened; the message is one line that names the file and why."""
+
+
+class JournalFullError(Exception):
+    """There is no room on the disk (or no right to write) just now; nothing of the transaction was kept."""
+
+
+@dataclass(frozen=True, slots=True)
+class FrameRecord:
+    """What became of a frame.
+
+    Attributes:
+        reason: Why it was rejected; None if it was observed.
+    """
+
+    key: FrameKey
+    captured_at: str | None
+    outcome: Outcome
+    reason: str | None
+    observations: Sequence[Observation] = ()
+    alerts: Sequence[Alert] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class WaitingAlert:
+    """An alert that is not delivered yet, as it goes over the wire."""
+
+    sequence: int
+    message: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """How much the journal holds."""
+
+    observed: int
+    rejected: int
+    observations: int
+    alerts: int
+    waiting: int
+
+
+class Journal:
+    """One device's journal. Any thread may call it; one process at a time may have it open."""
+
+    def __init__(self, path: Path | str, device: str) -> None:
+        """Open the journal, or begin a new one.
+
+        Raises:
+            JournalError: Another daemon has it open, it cannot be written, or it is no journal of this version.
+        """
+        self._path = Path(path)
+        self._device = device
+        self._lock = threading.Lock()
+        self._owner = _lock_file(self._path)
+        try:
+            self._database = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False, timeout=5.0)
+            self.id = self._prepare()
+            self._sequence = self._number("SELECT coalesce(max(sequence), 0) FROM alerts")
+            self._waiting = self._number("SELECT count(*) FROM alerts WHERE delivered = 0")
+        except sqlite3.Error as error:
+            self._owner.close()
+            raise JournalError(f"journal {self._path}: {error}") from error
+
+    def close(self) -> None:
+        """Fold the write-ahead log into the file and let go of it."""
+        with self._lock:
+            self._database.close()
+        self._owner.close()
+
+    def record(self, frames: Iterable[FrameRecord]) -> int:
+        """Keep what became of frames, with their observations and alerts, in one transaction.
+
+        A frame that is already there as observed or rejected is left as it is.
+
+        Returns:
+            How many alerts were added.
+
+        Raises:
+            JournalFullError: There is no room; nothing was kept, and the same call may be made again.
+        """
+        with self._lock:
+            first = self._sequence
+            try:
+                self._database.execute("BEGIN IMMEDIATE")
+                for frame in frames:
+                    self._insert(frame)
+                self._database.execute("COMMIT")
+            except BaseException as error:
+                if self._database.in_transaction:
+                    self._database.execute("ROLLBACK")
+                self._sequence = first
+                if isinstance(error, sqlite3.OperationalError):
+                    raise JournalFullError(f"journal {self._path}: {error}") from error
+                raise
+            added = self._sequence - first
+            self._waiting += added
+            return added
+
+    def outcome_of(self, key: FrameKey) -> Outcome | None:
+        """What became of a frame; None if it was never recorded."""
+        with self._lock:
+            row = self._database.execute(
+                "SELECT outcome FROM frames WHERE name = ? AND modified_ns = ? AND size_bytes = ? AND source = ?",
+                (key.name, key.modified_ns, key.size_bytes, key.source),
+            ).fetchone()
+        return None if row is None else row[0]
+
+    def waiting_after(self, sequence: int, limit: int) -> list[WaitingAlert]:
+        """The next alerts that are not delivered, oldest first, with sequence numbers above `sequence`."""
+        with self._lock:
+            rows = self._database.execute(
+                "SELECT sequence, message FROM alerts WHERE delivered = 0 AND sequence > ? ORDER BY sequence LIMIT ?",
+                (sequence, limit),
+            ).fetchall()
+        return [WaitingAlert(*row) for row in rows]
+
+    def mark_delivered(self, sequences: Sequence[int]) -> None:
+        """Note that alerts were acknowledged.
+
+        Raises:
+            JournalFullError: There is no room; they stay undelivered.
+        """
+        with self._lock:
+            try:
+                self._database.execute("BEGIN IMMEDIATE")
+                self._database.executemany(
+                    "UPDATE alerts SET delivered = 1 WHERE sequence = ?", [(sequence,) for sequence in sequences]
+                )
+                self._database.execute("COMMIT")
+            except sqlite3.OperationalError as error:
+                if self._database.in_transaction:
+                    self._database.execute("ROLLBACK")
+                raise JournalFullError(f"journal {self._path}: {error}") from error
+            self._waiting -= len(sequences)
+
+    @property
+    def waiting(self) -> int:
+        """Alerts that are not delivered yet."""
+        return self._waiting
+
+    @property
+    def last_sequence(self) -> int:
+        """Number of the newest alert; 0 before the first."""
+        return self._sequence
+
+    def _number(self, query: str) -> int:
+        return int(self._database.execute(query).fetchone()[0])
+
+    def _prepare(self) -> str:
+        """Set the file up and return its id, which a new journal gets when it begins."""
+        version = self._number("PRAGMA user_version")
+        if version not in {0, SCHEMA_VERSION}:
+            raise sqlite3.DatabaseError(f"has schema {version}, this program knows {SCHEMA_VERSION}")
+        self._database.execute("PRAGMA journal_mode = WAL")
+        self._database.execute("PRAGMA synchronous = FULL")
+        if version == 0:
+            script = f"BEGIN IMMEDIATE; {_SCHEMA} PRAGMA user_version = {SCHEMA_VERSION};"
+            self._database.executescript(script)
+            self._database.execute("INSERT INTO facts VALUES ('journal', ?)", (uuid7(),))
+            self._database.execute("COMMIT")
+            _sync_folder(self._path.parent)
+        return str(self._database.execute("SELECT value FROM facts WHERE name = 'journal'").fetchone()[0])
+
+    def _insert(self, frame: FrameRecord) -> None:
+        key = frame.key
+        row = self._database.execute(
+            "INSERT INTO frames (source, name, size_bytes, modified_ns, recorded_at, captured_at, outcome, reason)"
+            " VALUES (?, ?, ?, ?, strftime('%Y-%m-%dT%H:%M:%fZ'), ?, ?, ?)"
+            " ON CONFLICT (name, modified_ns, size_bytes, source) DO UPDATE SET recorded_at = excluded.recorded_at,"
+            " captured_at = excluded.captured_at, outcome = excluded.outcome, reason = excluded.reason"
+            " WHERE outcome = 'unavailable' RETURNING frame",
+            (key.source, key.name, key.size_bytes, key.modified_ns, frame.captured_at, frame.outcome, frame.reason),
+        ).fetchone()
+        if row is None:
+            return
+        alerts = {id(alert.observation): alert for alert in frame.alerts}
+        for observation in frame.observations:
+            number = self._insert_observation(row[0], observation)
+            alert = alerts.get(id(observation))
+            if alert is not None:
+                self._sequence += 1
+                message = encode(alert_message(alert, self._device, self.id, self._sequence))
+                self._database.execute(
+                    "INSERT INTO alerts (sequence, observation, message) VALUES (?, ?, ?)", (self._sequence, number, message)
+                )
+
+    def _insert_observation(self, frame: int, observation: Observation) -> int | None:
+        prediction, fix, tile = observation.prediction, observation.fix, observation.tile
+        return self._database.execute(
+            "INSERT INTO observations (frame, tile, label, probabilities, latitude, longitude, altitude_m, fix_source,"
+            " model, engine, device, inference_ms) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                frame,
+                f"{tile.left},{tile.top},{tile.width},{tile.height}",
+                prediction.label,
+                msgspec.json.encode(prediction.probabilities).decode(),
+                None if fix is None else fix.latitude,
+                None if fix is None else fix.longitude,
+                None if fix is None else fix.altitude_m,
+                None if fix is None else fix.source,
+                f"{prediction.model.name}-{prediction.model.version}",
+                prediction.engine,
+                prediction.device,
+                prediction.inference_ms,
+            ),
+        ).lastrowid
+
+
+def read_counts(path: Path | str) -> Counts:
+    """How much a journal holds, read beside a daemon that may have it open.
+
+    Raises:
+        JournalError: There is no journal, or it cannot be read.
+    """
+    if not Path(path).exists():
+        raise JournalError(f"journal {path}: no such file")
+    try:
+        database = sqlite3.connect(f"{Path(path).absolute().as_uri()}?mode=ro", uri=True, timeout=5.0)
+        try:
+            outcomes = dict(database.execute("SELECT outcome, count(*) FROM frames GROUP BY outcome"))
+            observations, alerts, waiting = database.execute(
+                "SELECT (SELECT count(*) FROM observations), (SELECT count(*) FROM alerts),"
+                " (SELECT count(*) FROM alerts WHERE delivered = 0)"
+            ).fetchone()
+        finally:
+            database.close()
+    except sqlite3.Error as error:
+        raise JournalError(f"journal {path}: {error}") from error
+    rejected = outcomes.get("rejected", 0) + outcomes.get("unavailable", 0)
+    return Counts(outcomes.get("observed", 0), rejected, observations, alerts, waiting)
+
+
+def is_open(path: Path | str) -> bool:
+    """Whether a daemon has the journal open now."""
+    try:
+        with open(f"{path}.lock", "rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except BlockingIOError:
+        return True
+    return False
+
+
+def _lock_file(path: Path) -> IO[str]:
+    """Take the lock that says that this process owns the journal; it ends with the process, however that ends."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = open(f"{path}.lock", "a+", encoding="utf-8")
+    except OSError as error:
+        raise JournalError(f"journal {path}: cannot be opened: {error.strerror}") from error
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        file.seek(0)
+        owner = file.read(32).strip()
+        file.close()
+        raise JournalError(f"journal {path}: another daemon has it open (process {owner or 'unknown'})") from error
+    try:
+        file.truncate(0)
+        file.write(str(os.getpid()))
+        file.flush()
+    except OSError:
+        # The number is for people; on a full disk the lock alone must do.
+        pass
+    return file
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make a new file's name survive a power cut, too."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+

@@ -1,0 +1,294 @@
+"""The uplink: takes alerts out of the journal and to the broker, and tells the broker how the device is.
+
+The journal is the queue: an alert is in it before it is published and is marked delivered when the broker has acknowledged
+it (PUBACK). While the link is down nothing gathers in memory; when it is back, the oldest alert goes first.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import ssl
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from paho.mqtt import client as mqtt
+from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
+from paho.mqtt.properties import Properties
+from paho.mqtt.reasoncodes import ReasonCode
+
+from edge.config import ConfigError, UplinkConfig, broker_address
+from edge.journal import Journal, JournalFullError
+from edge.messages import HealthMessage, StatusMessage, encode, topic
+
+_log = logging.getLogger(__name__)
+
+# Unacknowledged alerts at once; a broker that wants fewer says so when it accepts the connection.
+_WINDOW = 100
+_REFUSED_RETRY_S = 30.0
+_STOP_S = 1.0
+_PORTS = {"mqtt": 1883, "mqtts": 8883}
+
+
+class Uplink:
+    """The connection of one device to its broker.
+
+    Two threads: paho's reads and writes the socket and connects again; ours moves alerts. paho's callbacks hold paho's
+    locks, so they only leave a note and wake our thread.
+
+    Attributes:
+        delivered: Alerts that the broker has acknowledged since `start`.
+    """
+
+    def __init__(
+        self,
+        config: UplinkConfig,
+        device: str,
+        journal: Journal,
+        status: Callable[[], StatusMessage],
+        condition: Callable[[str | None], None],
+    ) -> None:
+        """
+        Args:
+            status: Says how the device is now.
+            condition: Is told why alerts do not get through, or None when they do.
+
+        Raises:
+            ConfigError: A file that the configuration names cannot be used.
+        """
+        self._config = config
+        self._device = device
+        self._journal = journal
+        self._status = status
+        self._condition = condition
+        self._client = make_client(config, f"overflight-{device}")
+        self._client.on_connect = self._on_connect
+        self._client.on_disconnect = self._on_disconnect
+        self._client.on_connect_fail = self._on_connect_fail
+        self._client.on_publish = self._on_publish
+        self._window = _WINDOW
+        self.delivered = 0
+        self._connected = False
+        self._tries = 0
+        self._acknowledged: deque[tuple[int, ReasonCode]] = deque()
+        self._outstanding: dict[int, int] = {}
+        self._cursor = 0
+        self._retry_at: float | None = None
+        self._wake = threading.Event()
+        self._stopping = False
+        self._thread = threading.Thread(target=self._run, name="uplink", daemon=True)
+        self._failed: Callable[[BaseException], None] = lambda error: None
+
+    def start(self, failed: Callable[[BaseException], None]) -> None:
+        """Begin to connect and to deliver.
+
+        Args:
+            failed: Is told of an error that ends the delivery, which is a defect.
+        """
+        self._failed = failed
+        address = broker_address(self._config.url)
+        will = msgspec.structs.replace(self._status(), state="offline", reasons=["connection lost"])
+        self._client.will_set(topic(self._device, "status"), encode(will), qos=1, retain=True)
+        host = str(address.hostname)
+        self._client.connect_async(host, address.port or _PORTS[address.scheme], self._config.keepalive_s)
+        self._client.loop_start()
+        self._thread.start()
+
+    def wake(self) -> None:
+        """Tell that the journal holds new alerts."""
+        self._wake.set()
+
+    def announce(self) -> None:
+        """Publish the status, retained. While the link is down that waits for the next connection."""
+        if self._connected:
+            self._client.publish(topic(self._device, "status"), encode(self._status()), qos=1, retain=True)
+
+    def publish_health(self, message: HealthMessage) -> None:
+        """Publish a health message; while the link is down it is dropped."""
+        if self._connected:
+            self._client.publish(topic(self._device, "health"), encode(message), qos=0)
+
+    @property
+    def connected(self) -> bool:
+        """Whether the broker has accepted the connection."""
+        return self._connected
+
+    def stop(self) -> None:
+        """Say that the device is offline and end the connection, within about a second."""
+        self._stopping = True
+        self._wake.set()
+        self._thread.join(_STOP_S)
+        if self._connected:
+            message = msgspec.structs.replace(self._status(), state="offline", reasons=["stopped"])
+            farewell = self._client.publish(topic(self._device, "status"), encode(message), qos=1, retain=True)
+            try:
+                farewell.wait_for_publish(_STOP_S / 2)
+            except (RuntimeError, ValueError) as error:
+                _log.warning("uplink: the broker did not hear that the device stops: %s", error)
+            self._client.disconnect()
+        # paho's thread may sit in a connect that takes long: it is not waited for beyond this.
+        ending = threading.Thread(target=self._client.loop_stop, daemon=True)
+        ending.start()
+        ending.join(_STOP_S / 2)
+
+    def _run(self) -> None:
+        try:
+            while not self._stopping:
+                self._wake.wait(self._pause())
+                self._wake.clear()
+                self._note_acknowledged()
+                if self._connected and (self._retry_at is None or time.monotonic() >= self._retry_at):
+                    self._send()
+            self._note_acknowledged()
+        except Exception as error:
+            self._failed(error)
+
+    def _pause(self) -> float | None:
+        return None if self._retry_at is None else max(0.0, self._retry_at - time.monotonic())
+
+    def _note_acknowledged(self) -> None:
+        """Write down which alerts the broker has, and which it refused."""
+        delivered = []
+        while self._acknowledged:
+            message_id, reason = self._acknowledged.popleft()
+            sequence = self._outstanding.pop(message_id, None)
+            if sequence is None:
+                continue
+            if reason.is_failure:
+                self._refused(sequence, reason)
+            else:
+                delivered.append(sequence)
+        if not delivered:
+            return
+        try:
+            self._journal.mark_delivered(delivered)
+            self.delivered += len(delivered)
+        except JournalFullError as error:
+            # The broker has them; not knowing that, we send them again, and the receiver drops them by id.
+            _log.error("uplink: %s: %d delivered alerts will be sent again", error, len(delivered))
+            self._send_again_from(min(delivered))
+
+    def _refused(self, sequence: int, reason: ReasonCode) -> None:
+        _log.error("uplink: the broker refuses alert %d: %s", sequence, reason)
+        self._condition(f"the broker refuses alerts: {reason}")
+        self._send_again_from(sequence)
+
+    def _send_again_from(self, sequence: int) -> None:
+        self._cursor = min(self._cursor, sequence - 1)
+        self._retry_at = time.monotonic() + _REFUSED_RETRY_S
+
+    def _send(self) -> None:
+        """Publish waiting alerts until the window is full."""
+        if self._retry_at is not None:
+            self._retry_at = None
+            self._condition(None)
+        in_flight = set(self._outstanding.values())
+        while self._connected and not self._stopping and len(self._outstanding) < self._window:
+            waiting = self._journal.waiting_after(self._cursor, self._window - len(self._outstanding))
+            if not waiting:
+                return
+            for alert in waiting:
+                if alert.sequence not in in_flight:
+                    sent = self._client.publish(topic(self._device, "alert"), alert.message, qos=1)
+                    if sent.rc == MQTTErrorCode.MQTT_ERR_QUEUE_SIZE:
+                        return
+                    # Without a connection paho keeps it and sends it when there is one.
+                    self._outstanding[sent.mid] = alert.sequence
+                self._cursor = alert.sequence
+
+    def _on_connect(self, client: Any, data: Any, flags: Any, reason: ReasonCode, properties: Properties | None) -> None:
+        if reason.is_failure:
+            self._condition(f"broker refuses the connection: {reason}")
+            self._back_off()
+            return
+        self._window = min(_WINDOW, getattr(properties, "ReceiveMaximum", _WINDOW))
+        client.max_inflight_messages_set(self._window)
+        self._tries = 0
+        self._connected = True
+        _log.info("uplink: connected to %s, %d alerts wait", self._config.url, self._journal.waiting)
+        self._condition(None)
+        self.announce()
+        self._wake.set()
+
+    def _on_disconnect(self, client: Any, data: Any, flags: Any, reason: ReasonCode, properties: Properties | None) -> None:
+        if self._connected:
+            self._connected = False
+            if not self._stopping:
+                self._condition(f"connection lost: {reason}")
+        self._back_off()
+
+    def _on_connect_fail(self, client: _Client, data: Any) -> None:
+        self._condition(f"cannot connect to {self._config.url}: {_one_line(client.connect_error)}")
+        self._back_off()
+
+    def _on_publish(self, client: Any, data: Any, message_id: int, reason: ReasonCode, properties: Any) -> None:
+        self._acknowledged.append((message_id, reason))
+        self._wake.set()
+
+    def _back_off(self) -> None:
+        """Choose the pause before the next try: twice as long each time, and not the same for a whole fleet."""
+        longest = min(self._config.reconnect_max_s, 2.0**self._tries)
+        self._tries = min(self._tries + 1, 16)
+        pause_s = random.uniform(longest / 2, longest)
+        # paho's own pause grows without jitter; fractions are as good to it as the whole numbers it declares.
+        self._client.reconnect_delay_set(pause_s, pause_s)  # type: ignore[arg-type]
+
+
+class _Client(mqtt.Client):
+    """paho's client, which remembers why it could not connect."""
+
+    connect_error: OSError | None = None
+
+    def reconnect(self) -> MQTTErrorCode:
+        try:
+            return super().reconnect()
+        except OSError as error:
+            self.connect_error = error
+            raise
+
+
+def make_client(config: UplinkConfig, client_id: str) -> mqtt.Client:
+    """A client with the protocol, the credentials and the certificates of the configuration.
+
+    Raises:
+        ConfigError: One of the files cannot be used; secrets are never in the message.
+    """
+    protocol = mqtt.MQTTv5 if config.protocol == "5" else mqtt.MQTTv311
+    client = _Client(CallbackAPIVersion.VERSION2, client_id=client_id, protocol=protocol)
+    client.connect_timeout = 5.0
+    if config.username_file:
+        password = _secret("password_file", config.password_file) if config.password_file else None
+        client.username_pw_set(_secret("username_file", config.username_file), password)
+    if broker_address(config.url).scheme == "mqtts":
+        try:
+            client.tls_set(config.ca_file or None, config.certificate_file or None, config.key_file or None)
+        except (OSError, ssl.SSLError, ValueError) as error:
+            files = ", ".join(name for name in (config.ca_file, config.certificate_file, config.key_file) if name)
+            raise ConfigError(f"uplink.ca_file, certificate_file, key_file: cannot use {files}: {_one_line(error)}") from error
+    return client
+
+
+def connect(client: mqtt.Client, config: UplinkConfig) -> None:
+    """Connect a client that `make_client` made, and wait for that.
+
+    Raises:
+        OSError: The broker cannot be reached.
+    """
+    address = broker_address(config.url)
+    client.connect(str(address.hostname), address.port or _PORTS[address.scheme], config.keepalive_s)
+
+
+def _secret(key: str, path: str) -> str:
+    try:
+        return Path(path).read_text("utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"uplink.{key}: {path} cannot be read: {getattr(error, 'strerror', None) or error}") from error
+
+
+def _one_line(error: BaseException | None) -> str:
+    return " ".join(str(error).split()) if error else "unknown reason"

@@ -1,0 +1,32 @@
+"""The networks that can be trained. Each takes RGB tiles in 0..255 and gives one probability for each label."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+from keras import layers
+
+
+def overflight_s(labels: int, tile_px: int = 128) -> keras.Model:
+    """A small residual network for CPUs and sticks: plain 3×3 convolutions, batch norm and ReLU, 166,000 weights.
+
+    Every stage halves the side by a strided convolution and adds one residual block (He et al., 2016, arXiv:1512.03385);
+    there is no squeeze, swish or depthwise layer, so that INT8 quantization and old runtimes find nothing unusual.
+
+    Shapes: input (n, tile_px, tile_px, 3) float32 in 0..255, RGB; output (n, labels) float32, rows sum to 1.
+    """
+    images = keras.Input((tile_px, tile_px, 3), name="images")
+    x = layers.Rescaling(1 / 255, name="scale")(images)
+    x = _convolution(x, 16, stride=2)
+    for filters in (24, 48, 96):
+        x = _convolution(x, filters, stride=2)
+        x = layers.Add()([x, _convolution(x, filters, stride=1)])
+    x = layers.GlobalAveragePooling2D()(x)
+    x = layers.Dropout(0.1)(x)
+    return keras.Model(images, layers.Dense(labels, activation="softmax", name="probabilities")(x), name="overflight-s")
+
+
+def _convolution(x: Any, filters: int, stride: int) -> Any:
+    x = layers.Conv2D(filters, 3, strides=stride, padding="same", use_bias=False, kernel_initializer="he_normal")(x)
+    return layers.ReLU()(layers.BatchNormalization()(x))
