@@ -10,13 +10,13 @@ from __future__ import annotations
 import os
 import time
 from datetime import UTC, datetime
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
 import msgspec
 from msgspec import Meta
 
-from edge.records import Alert, Fix
+from edge.records import Alert, Fix, Observation
 
 SCHEMA = 1
 TOPIC_ROOT = "overflight"
@@ -61,13 +61,10 @@ class Model(msgspec.Struct, frozen=True):
     sha256: str
 
 
-class AlertProperties(msgspec.Struct, frozen=True):
-    """What an alert says beside its place. DESIGN's name for `on` is the device that the engine ran on."""
+class ObservationProperties(msgspec.Struct, frozen=True, kw_only=True):
+    """What an observation says beside its place. `on` is the device that the engine ran on."""
 
     schema: Literal[1]
-    device: str
-    journal: str
-    sequence: Annotated[int, Meta(ge=1)]
     captured_at: Timestamp
     label: str
     confidence: Probability
@@ -79,6 +76,21 @@ class AlertProperties(msgspec.Struct, frozen=True):
     engine: str
     on: str
     inference_ms: float
+
+
+class AlertProperties(ObservationProperties, frozen=True, kw_only=True):
+    """What an alert says beside its place; sequence counts the alerts of one journal, without gaps."""
+
+    device: str
+    journal: str
+    sequence: Annotated[int, Meta(ge=1)]
+
+
+class ObservationMessage(msgspec.Struct, frozen=True, tag_field="type", tag="Feature"):
+    """An observation as a GeoJSON Feature; geometry is null when the position is unknown."""
+
+    geometry: Point | None
+    properties: ObservationProperties
 
 
 class AlertMessage(msgspec.Struct, frozen=True, tag_field="type", tag="Feature"):
@@ -146,31 +158,39 @@ def decode_alert(payload: bytes) -> AlertMessage:
 def alert_message(alert: Alert, device: str, journal: str, sequence: int) -> AlertMessage:
     """Put an alert into words for the ground, as number `sequence` of a journal."""
     observation = alert.observation
-    prediction, fix, tile = observation.prediction, observation.fix, observation.tile
+    facts = _facts(observation, alert.label)
+    properties = AlertProperties(**facts, device=device, journal=journal, sequence=sequence)
+    return AlertMessage(alert.id, _geometry(observation), properties)
+
+
+def observation_message(observation: Observation) -> ObservationMessage:
+    """Put an observation into the words of an alert, as far as they apply."""
+    facts = _facts(observation, observation.prediction.label)
+    return ObservationMessage(_geometry(observation), ObservationProperties(**facts))
+
+
+def _geometry(observation: Observation) -> Point | None:
+    return None if observation.fix is None else point(observation.fix)
+
+
+def _facts(observation: Observation, label: str) -> dict[str, Any]:
+    frame, prediction, fix, tile = observation.frame, observation.prediction, observation.fix, observation.tile
     model = prediction.model
-    return AlertMessage(
-        id=alert.id,
-        geometry=None if fix is None else point(fix),
-        properties=AlertProperties(
-            schema=SCHEMA,
-            device=device,
-            journal=journal,
-            sequence=sequence,
-            captured_at=rfc3339(observation.frame.captured_at),
-            label=alert.label,
-            confidence=round(alert.confidence, 6),
-            probabilities={label: round(value, 6) for label, value in prediction.probabilities.items()},
-            frame=FrameName(
-                observation.frame.key.source, observation.frame.key.name, (tile.left, tile.top, tile.width, tile.height)
-            ),
-            footprint=None,
-            fix=None if fix is None else fix_quality(fix, observation.frame.captured_at),
-            model=Model(model.name, model.version, model.sha256),
-            engine=prediction.engine,
-            on=prediction.device,
-            inference_ms=round(prediction.inference_ms, 3),
-        ),
-    )
+    probabilities = {name: round(value, 6) for name, value in prediction.probabilities.items()}
+    return {
+        "schema": SCHEMA,
+        "captured_at": rfc3339(frame.captured_at),
+        "label": label,
+        "confidence": probabilities[label],
+        "probabilities": probabilities,
+        "frame": FrameName(frame.key.source, frame.key.name, (tile.left, tile.top, tile.width, tile.height)),
+        "footprint": None,
+        "fix": None if fix is None else fix_quality(fix, frame.captured_at),
+        "model": Model(model.name, model.version, model.sha256),
+        "engine": prediction.engine,
+        "on": prediction.device,
+        "inference_ms": round(prediction.inference_ms, 3),
+    }
 
 
 def point(fix: Fix) -> Point:
@@ -188,6 +208,11 @@ def fix_quality(fix: Fix, at: datetime) -> FixQuality:
 def utc_now() -> datetime:
     """This moment, UTC."""
     return datetime.now(UTC)
+
+
+def printable(text: str) -> str:
+    """A text from elsewhere that is safe to print: what moves a cursor or hides is written out."""
+    return "".join(letter if letter.isprintable() else letter.encode("unicode_escape").decode("ascii") for letter in text)
 
 
 def rfc3339(moment: datetime) -> str:

@@ -67,10 +67,12 @@ class Uplink:
         self._status = status
         self._condition = condition
         self._client = make_client(config, f"overflight-{device}")
-        self._client.on_connect = self._on_connect
-        self._client.on_disconnect = self._on_disconnect
-        self._client.on_connect_fail = self._on_connect_fail
-        self._client.on_publish = self._on_publish
+        # Our window is the limit; paho's own cannot be changed when the broker says what it takes.
+        self._client.max_inflight_messages_set(0)
+        self._client.on_connect = self._guarded(self._on_connect)
+        self._client.on_disconnect = self._guarded(self._on_disconnect)
+        self._client.on_connect_fail = self._guarded(self._on_connect_fail)
+        self._client.on_publish = self._guarded(self._on_publish)
         self._window = _WINDOW
         self.delivered = 0
         self._connected = False
@@ -135,6 +137,17 @@ class Uplink:
         ending = threading.Thread(target=self._client.loop_stop, daemon=True)
         ending.start()
         ending.join(_STOP_S / 2)
+
+    def _guarded(self, callback: Callable[..., None]) -> Callable[..., None]:
+        """A callback whose error ends the daemon: paho's thread would die of it, and nobody would know."""
+
+        def guarded(*arguments: Any) -> None:
+            try:
+                callback(*arguments)
+            except Exception as error:
+                self._failed(error)
+
+        return guarded
 
     def _run(self) -> None:
         try:
@@ -206,8 +219,8 @@ class Uplink:
             self._condition(f"broker refuses the connection: {reason}")
             self._back_off()
             return
-        self._window = min(_WINDOW, getattr(properties, "ReceiveMaximum", _WINDOW))
-        client.max_inflight_messages_set(self._window)
+        # Two places are left for status messages.
+        self._window = max(1, min(_WINDOW, getattr(properties, "ReceiveMaximum", _WINDOW)) - 2)
         self._tries = 0
         self._connected = True
         _log.info("uplink: connected to %s, %d alerts wait", self._config.url, self._journal.waiting)

@@ -120,18 +120,7 @@ class DirectorySource:
             ImageError: It is no image that can be used.
             OSError: The system does not let it be read.
         """
-        if found.key.size_bytes > self._config.max_bytes:
-            raise ImageError(f"{found.key.size_bytes} bytes, more than max_bytes ({self._config.max_bytes})")
-        with open(found.path, "rb", buffering=0) as file:
-            status = os.fstat(file.fileno())
-            if (status.st_size, status.st_mtime_ns) != (found.key.size_bytes, found.key.modified_ns):
-                raise FileChangedError(found.path)
-            content = file.read(found.key.size_bytes + 1)
-        if len(content) != found.key.size_bytes:
-            raise FileChangedError(found.path)
-        image = decode(content, serve_px, self._config.max_pixels)
-        captured_at = capture_time(image.exif) or datetime.fromtimestamp(found.key.modified_ns / 1e9, UTC)
-        return Frame(found.key, captured_at, image.width, image.height, image.pixels, image.exif)
+        return load_frame(found.path, found.key, serve_px, self._config)
 
     def finish(self, found: FoundFile, outcome: Outcome) -> None:
         """Do with a file what ``capture.after`` says. Call it once its outcome is in the journal."""
@@ -205,7 +194,7 @@ class DirectorySource:
         signature = (status.st_size, status.st_mtime_ns)
         if not stat.S_ISREG(status.st_mode) or self._in_flight.get(path) == signature:
             return
-        key = FrameKey(self._root, self._name(path), *signature)
+        key = key_of(path, self._root, status)
         outcome = self._outcome_of(key)
         if outcome is None or (outcome == "unavailable" and self._refused.get(path) != status.st_ctime_ns):
             found = self._settled(path, key)
@@ -240,10 +229,6 @@ class DirectorySource:
         except OSError:
             self._refused.pop(path, None)
 
-    def _name(self, path: str) -> str:
-        """Path below the folder; bytes that are no UTF-8 are written out, so that any program can print the name."""
-        return os.fsencode(os.path.relpath(path, self._root)).decode("utf-8", "backslashreplace")
-
     def _apply_after(self, found: FoundFile, outcome: Outcome) -> None:
         after = self._config.after
         if after == "keep" or (after == "delete" and outcome != "observed"):
@@ -263,6 +248,28 @@ class DirectorySource:
             return
         except OSError as error:
             _log.warning("%a: cannot %s: %s", found.path, after, error.strerror)
+
+
+def key_of(path: str, root: str, status: os.stat_result) -> FrameKey:
+    """What tells a file below `root` from any other; bytes of its name that are no UTF-8 are written out."""
+    name = os.fsencode(os.path.relpath(path, root)).decode("utf-8", "backslashreplace")
+    return FrameKey(root, name, status.st_size, status.st_mtime_ns)
+
+
+def load_frame(path: str, key: FrameKey, serve_px: tuple[int, int], limits: CaptureConfig) -> Frame:
+    """Read and decode a file, if it still is the one that `key` says; raises as `DirectorySource.load`."""
+    if key.size_bytes > limits.max_bytes:
+        raise ImageError(f"{key.size_bytes} bytes, more than max_bytes ({limits.max_bytes})")
+    with open(path, "rb", buffering=0) as file:
+        status = os.fstat(file.fileno())
+        if (status.st_size, status.st_mtime_ns) != (key.size_bytes, key.modified_ns):
+            raise FileChangedError(path)
+        content = file.read(key.size_bytes + 1)
+    if len(content) != key.size_bytes:
+        raise FileChangedError(path)
+    image = decode(content, serve_px, limits.max_pixels)
+    captured_at = capture_time(image.exif) or datetime.fromtimestamp(key.modified_ns / 1e9, UTC)
+    return Frame(key, captured_at, image.width, image.height, image.pixels, image.exif)
 
 
 def _move(path: str, folder: str, root: str) -> None:

@@ -1,0 +1,264 @@
+"""The ``overflight`` command.
+
+It exits with 0, with 2 for a mistake of the caller's, or with 1 for a failure; an error is one line on standard error, and
+a traceback is shown only with ``--debug``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import os
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from edge import __version__
+from edge.config import Config, ConfigError, describe, load
+
+if TYPE_CHECKING:
+    from edge.daemon import Counters, Summary
+
+
+class UsageError(Exception):
+    """The caller made a mistake; the message is one line that says which."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; returns the exit status."""
+    options = _parser().parse_args(arguments)
+    logging.basicConfig(
+        level=logging.DEBUG if options.debug else options.log_level, format="%(levelname)s %(message)s", stream=sys.stderr
+    )
+    try:
+        return int(options.run(options))
+    except (ConfigError, UsageError) as error:
+        return _failed(options, error, 2)
+    except BrokenPipeError:
+        # Whoever read our output has seen enough.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except KeyboardInterrupt:
+        return 1
+    except Exception as error:
+        return _failed(options, error, 1)
+
+
+def _failed(options: argparse.Namespace, error: Exception, status: int) -> int:
+    if options.debug:
+        raise error
+    text = " ".join(str(error).split()) or type(error).__name__
+    known = type(error).__module__.startswith("edge.")
+    print(f"overflight: {text}" if known else f"overflight: {type(error).__name__}: {text} (--debug shows where)", file=sys.stderr)
+    return status
+
+
+def _run(options: argparse.Namespace) -> int:
+    from edge.daemon import Daemon
+
+    daemon = Daemon(load(options.config))
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: daemon.stop())
+    progress = _show_progress if options.once and sys.stderr.isatty() else None
+    summary = daemon.run(once=options.once, deliver_s=options.deliver_timeout, progress=progress)
+    if progress is not None:
+        print(file=sys.stderr)
+    if options.json:
+        print(json.dumps(asdict(summary)))
+    elif options.once:
+        print("\n".join(summary_lines(summary)))
+    if options.once and summary.waiting:
+        print(f"overflight: {summary.waiting} alerts wait in the journal for the broker", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _show_progress(counters: Counters) -> None:
+    print(f"\r{counters.frames} frames, {counters.alerts} alerts, {counters.rejected_count} rejected ", end="", file=sys.stderr)
+
+
+def summary_lines(summary: Summary) -> list[str]:
+    """A run's summary for people."""
+    start = "" if summary.first_result_s is None else f", the first one {summary.first_result_s:.2f} s after the start"
+    lines = [
+        f"frames      {summary.frames} classified by {summary.engine}{start}",
+        f"alerts      {summary.alerts} new; {summary.delivered} delivered, {summary.waiting} waiting",
+        f"speed       {summary.frames_per_s:.0f} frames/s in {summary.work_s:.2f} s,"
+        f" memory at most {summary.process_memory_peak_bytes / 1e6:.0f} MB",
+    ]
+    if summary.without_position:
+        lines.append(f"position    unknown for {summary.without_position} frames")
+    if summary.vanished:
+        lines.append(f"vanished    {summary.vanished} files before they were read")
+    if summary.rejected_count:
+        lines.append(f"rejected    {summary.rejected_count}")
+        lines += [f"            {name}: {reason}" for name, reason in summary.rejected.items()]
+        if summary.rejected_count > len(summary.rejected):
+            lines.append(f"            and {summary.rejected_count - len(summary.rejected)} more, in the journal")
+    return lines
+
+
+def _classify(options: argparse.Namespace) -> int:
+    from edge.bundle import SHIPPED, Bundle
+    from edge.classify import classify_images, find_images
+    from edge.inference import Classifier
+    from edge.messages import encode, observation_message
+    from edge.position import Locator
+
+    config = load(options.config)
+    for path in options.paths:
+        if not path.exists():
+            raise UsageError(f"{path}: no such file or folder")
+    locator = Locator.from_config(options.position or config.position.sources)
+    devices = None if config.model.devices == "auto" else config.model.devices
+    classifier = Classifier(Bundle.open(config.model.bundle or SHIPPED), devices)
+    failed, separator = 0, ""
+    if options.json:
+        print('{"type":"FeatureCollection","features":[', end="")
+    for item in classify_images(find_images(options.paths), classifier, locator, config.capture):
+        if isinstance(item, tuple):
+            failed += 1
+            print(f"overflight: {item[0]!a}: {item[1]}", file=sys.stderr)
+        elif options.json:
+            print(separator + encode(observation_message(item)).decode(), end="")
+            separator = ",\n"
+        else:
+            prediction, fix = item.prediction, item.fix
+            place = "position unknown" if fix is None else f"{fix.latitude:10.6f} {fix.longitude:11.6f}"
+            share = prediction.probabilities[prediction.label]
+            print(f"{prediction.label:10} {share:6.1%} {prediction.inference_ms:8.2f} ms  {place:22}  {item.frame.key.name}")
+    if options.json:
+        print("]}")
+    return 1 if failed else 0
+
+
+def _demo(options: argparse.Namespace) -> int:
+    from edge.demo.demo import run_demo
+
+    return run_demo(load(options.config) if options.config else None, options.images, options.position, options.keep)
+
+
+def _watch(options: argparse.Namespace) -> int:
+    from edge.messages import encode
+    from edge.watch import AlertFeed, alert_line
+
+    config = load(options.config)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    shown = 0
+    try:
+        with AlertFeed(config.uplink) as feed:
+            print(f"following {config.uplink.url}; Ctrl-C ends", file=sys.stderr)
+            for alert in feed.alerts(options.timeout):
+                print(encode(alert).decode() if options.json else alert_line(alert), flush=True)
+                shown += 1
+                if shown == options.count:
+                    return 0
+    except KeyboardInterrupt:
+        return 0
+    return 0 if options.count is None else 1
+
+
+def _config(options: argparse.Namespace) -> int:
+    print(describe(Config() if options.default else load(options.config)), end="")
+    return 0
+
+
+def _status(options: argparse.Namespace) -> int:
+    import msgspec
+
+    from edge.daemon import status_path
+    from edge.journal import is_open, read_counts
+    from edge.messages import StatusMessage
+
+    config = load(options.config)
+    journal = Path(config.journal.path).absolute()
+    counts = read_counts(journal)
+    running = is_open(journal)
+    try:
+        status = msgspec.json.decode(status_path(journal).read_bytes(), type=StatusMessage)
+    except (FileNotFoundError, msgspec.DecodeError):
+        # The daemon may have died before it left one, or on a full disk: the journal's facts still hold.
+        status = None
+    state = status.state if running and status else ("starting" if running else "stopped")
+    reasons = status.reasons if running and status else []
+    if options.json:
+        print(json.dumps({"device": config.device, "state": state, "reasons": reasons, "journal": asdict(counts)}))
+        return 0
+    print(f"{config.device} is {state}" + "".join(f"\n  because {reason}" for reason in reasons))
+    if status is not None and status.bundle is not None:
+        print(f"model     {status.bundle.name} version {status.bundle.version}, {status.engine} on {status.on}")
+    print(f"frames    {counts.observed} classified, {counts.rejected} rejected")
+    print(f"alerts    {counts.alerts}, of which {counts.waiting} wait for the broker")
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="overflight", description="Sees from the air where the ground is damaged, and tells the ground station.", allow_abbrev=False
+    )
+    parser.add_argument("--version", action="version", version=f"overflight {__version__}")
+    parser.set_defaults(log_level=logging.WARNING)
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    def command(name: str, run: Callable[[argparse.Namespace], int], text: str, example: str) -> argparse.ArgumentParser:
+        added = commands.add_parser(name, help=text, description=text, epilog=f"example: {example}", allow_abbrev=False)
+        added.set_defaults(run=run)
+        added.add_argument("-c", "--config", type=Path, metavar="FILE", help="default: /etc/overflight/overflight.yaml")
+        added.add_argument("--debug", action="store_true", help="log everything, show where an error comes from")
+        return added
+
+    run = command("run", _run, "classify what arrives and publish alerts", "overflight run -c overflight.yaml")
+    run.set_defaults(log_level=logging.INFO)
+    run.add_argument("--once", action="store_true", help="work off what is there, deliver it, print a summary and exit")
+    run.add_argument("--json", action="store_true", help="the summary as JSON")
+    run.add_argument(
+        "--deliver-timeout", type=_seconds, default=30.0, metavar="S", help="with --once: wait so long for a silent broker (30)"
+    )
+
+    classify = command("classify", _classify, "classify images or folders, no broker needed", "overflight classify photos/")
+    classify.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="image or folder")
+    classify.add_argument("--json", action="store_true", help="a GeoJSON FeatureCollection")
+    _add_position(classify)
+
+    demo = command("demo", _demo, "the whole system on this machine, nothing to configure", "overflight demo")
+    demo.add_argument("--images", type=Path, metavar="FOLDER", help="fly over these images instead of a rendered town")
+    demo.add_argument("--keep", type=Path, metavar="FOLDER", help="keep the rendered flight and the journal there")
+    _add_position(demo)
+
+    watch = command("watch", _watch, "follow the alerts of a broker in the terminal", "overflight watch -c overflight.yaml")
+    watch.add_argument("--json", action="store_true", help="one GeoJSON Feature a line")
+    watch.add_argument("--count", type=_count, metavar="N", help="exit after N alerts")
+    watch.add_argument("--timeout", type=_seconds, metavar="S", help="exit when none came for so long; with --count: with status 1")
+
+    config = command("config", _config, "print the configuration as it is in force, every key explained", "overflight config")
+    config.add_argument("--default", action="store_true", help="the defaults: a file to start from")
+
+    status = command("status", _status, "say how the daemon of this machine is", "overflight status")
+    status.add_argument("--json", action="store_true", help="as JSON")
+    return parser
+
+
+def _add_position(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--position", action="append", metavar="SOURCE", help="where the position comes from, as in position.sources; may be repeated"
+    )
+
+
+def _seconds(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value < 1e9:
+        raise argparse.ArgumentTypeError(f"expected seconds, got {text!r}")
+    return value
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected a whole number from 1, got {text!r}")
+    return int(text)
