@@ -23,13 +23,17 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
 from edge.config import ConfigError, UplinkConfig, broker_address
-from edge.journal import Journal, JournalFullError
+from edge.journal import Journal, JournalFullError, WaitingAlert
 from edge.messages import HealthMessage, StatusMessage, encode, topic
 
 _log = logging.getLogger(__name__)
 
 # Unacknowledged alerts at once; a broker that wants fewer says so when it accepts the connection.
 _WINDOW = 100
+_READ_TOGETHER = 128
+# Deliveries are marked in the journal so many at once, or when the oldest has waited so long.
+_MARK_TOGETHER = 64
+_MARK_WITHIN_S = 0.05
 _REFUSED_RETRY_S = 30.0
 _STOP_S = 1.0
 _PORTS = {"mqtt": 1883, "mqtts": 8883}
@@ -79,6 +83,9 @@ class Uplink:
         self._tries = 0
         self._acknowledged: deque[tuple[int, ReasonCode]] = deque()
         self._outstanding: dict[int, int] = {}
+        self._delivered: list[int] = []
+        self._mark_at = 0.0
+        self._next: deque[WaitingAlert] = deque()
         self._cursor = 0
         self._retry_at: float | None = None
         self._wake = threading.Event()
@@ -154,19 +161,25 @@ class Uplink:
             while not self._stopping:
                 self._wake.wait(self._pause())
                 self._wake.clear()
-                self._note_acknowledged()
+                self._take_acknowledged()
+                if len(self._delivered) >= _MARK_TOGETHER or not self._outstanding or time.monotonic() >= self._mark_at:
+                    self._mark_delivered()
                 if self._connected and (self._retry_at is None or time.monotonic() >= self._retry_at):
                     self._send()
-            self._note_acknowledged()
+            self._take_acknowledged()
+            self._mark_delivered()
         except Exception as error:
             self._failed(error)
 
     def _pause(self) -> float | None:
-        return None if self._retry_at is None else max(0.0, self._retry_at - time.monotonic())
+        """Seconds until there is something to do without being woken."""
+        moments = [self._mark_at] if self._delivered else []
+        if self._retry_at is not None:
+            moments.append(self._retry_at)
+        return max(0.0, min(moments) - time.monotonic()) if moments else None
 
-    def _note_acknowledged(self) -> None:
-        """Write down which alerts the broker has, and which it refused."""
-        delivered = []
+    def _take_acknowledged(self) -> None:
+        """Learn which alerts the broker has, and which it refused."""
         while self._acknowledged:
             message_id, reason = self._acknowledged.popleft()
             sequence = self._outstanding.pop(message_id, None)
@@ -174,17 +187,23 @@ class Uplink:
                 continue
             if reason.is_failure:
                 self._refused(sequence, reason)
-            else:
-                delivered.append(sequence)
-        if not delivered:
+                continue
+            if not self._delivered:
+                self._mark_at = time.monotonic() + _MARK_WITHIN_S
+            self._delivered.append(sequence)
+
+    def _mark_delivered(self) -> None:
+        """Write deliveries into the journal, many at once: each is a write to the memory card."""
+        if not self._delivered:
             return
         try:
-            self._journal.mark_delivered(delivered)
-            self.delivered += len(delivered)
+            self._journal.mark_delivered(self._delivered)
+            self.delivered += len(self._delivered)
         except JournalFullError as error:
             # The broker has them; not knowing that, we send them again, and the receiver drops them by id.
-            _log.error("uplink: %s: %d delivered alerts will be sent again", error, len(delivered))
-            self._send_again_from(min(delivered))
+            _log.error("uplink: %s: %d delivered alerts will be sent again", error, len(self._delivered))
+            self._send_again_from(min(self._delivered))
+        self._delivered = []
 
     def _refused(self, sequence: int, reason: ReasonCode) -> None:
         _log.error("uplink: the broker refuses alert %d: %s", sequence, reason)
@@ -193,6 +212,7 @@ class Uplink:
 
     def _send_again_from(self, sequence: int) -> None:
         self._cursor = min(self._cursor, sequence - 1)
+        self._next.clear()
         self._retry_at = time.monotonic() + _REFUSED_RETRY_S
 
     def _send(self) -> None:
@@ -200,19 +220,20 @@ class Uplink:
         if self._retry_at is not None:
             self._retry_at = None
             self._condition(None)
-        in_flight = set(self._outstanding.values())
         while self._connected and not self._stopping and len(self._outstanding) < self._window:
-            waiting = self._journal.waiting_after(self._cursor, self._window - len(self._outstanding))
-            if not waiting:
-                return
-            for alert in waiting:
-                if alert.sequence not in in_flight:
-                    sent = self._client.publish(topic(self._device, "alert"), alert.message, qos=1)
-                    if sent.rc == MQTTErrorCode.MQTT_ERR_QUEUE_SIZE:
-                        return
-                    # Without a connection paho keeps it and sends it when there is one.
-                    self._outstanding[sent.mid] = alert.sequence
-                self._cursor = alert.sequence
+            if not self._next:
+                self._next.extend(self._journal.waiting_after(self._cursor, _READ_TOGETHER))
+                if not self._next:
+                    return
+            alert = self._next[0]
+            if alert.sequence not in self._outstanding.values() and alert.sequence not in self._delivered:
+                sent = self._client.publish(topic(self._device, "alert"), alert.message, qos=1)
+                if sent.rc == MQTTErrorCode.MQTT_ERR_QUEUE_SIZE:
+                    return
+                # Without a connection paho keeps it and sends it when there is one.
+                self._outstanding[sent.mid] = alert.sequence
+            self._cursor = alert.sequence
+            self._next.popleft()
 
     def _on_connect(self, client: Any, data: Any, flags: Any, reason: ReasonCode, properties: Properties | None) -> None:
         if reason.is_failure:

@@ -34,7 +34,7 @@ class ExportError(Exception):
 
 
 class _Served(tf.Module):
-    """A network with its preprocessing: (n, height, width, 3) uint8 BGR in, (n, labels) probabilities out."""
+    """A folded network with its preprocessing: (n, height, width, 3) uint8 BGR in, (n, labels) probabilities out."""
 
     def __init__(self, model: keras.Model) -> None:
         super().__init__()
@@ -43,8 +43,8 @@ class _Served(tf.Module):
 
     @tf.function(input_signature=[tf.TensorSpec([None, None, None, 3], tf.uint8, name="images")])
     def serve(self, images: Any) -> dict[str, Any]:
-        rgb = tf.cast(images, tf.float32)[..., ::-1]
-        return {"probabilities": self.model(tf.image.resize(rgb, self._size), training=False)}
+        pixels = tf.image.resize(tf.cast(images, tf.float32), self._size)
+        return {"probabilities": self.model(pixels, training=False)}
 
 
 def export(run: Path, name: str, version: int, datasets: Sequence[Dataset], target: Path) -> Bundle:

@@ -14,14 +14,18 @@ from keras import layers
 
 
 def fold(model: keras.Model) -> keras.Model:
-    """The same function with plain convolutions, its weights rounded to FP16 precision.
+    """The same function of BGR pixels with plain convolutions, its weights rounded to FP16 precision.
 
     At inference a batch norm is a scale and an offset for each channel, which the convolution before it can apply itself
     (Jacob et al., 2018, arXiv:1712.05877, section 3.2); so can the one behind a scaled input. OpenVINO's converter does
-    both, and would round what comes of it once more.
+    both, and would round what comes of it once more. Turning the channels of the first kernels round costs nothing, where
+    turning those of every picture costs as much as a convolution.
 
     Args:
-        model: A functional model.
+        model: A functional model of RGB pixels that begins with a convolution, whose input may be scaled.
+
+    Raises:
+        ValueError: It begins with something else.
     """
     norms = {_before(layer).name: layer for layer in model.layers if _is(layer, layers.BatchNormalization, after=layers.Conv2D)}
     scaled = {
@@ -29,6 +33,9 @@ def fold(model: keras.Model) -> keras.Model:
         for layer in model.layers
         if _is(layer, layers.Conv2D, after=layers.Rescaling) and _before(layer).offset == 0
     }
+    first = {layer.name for layer in model.layers if _reads_pixels(layer)}
+    if len(first) != 1:
+        raise ValueError(f"{model.name} begins with {len(first)} convolutions, expected one")
     gone = {layer.name for layer in (*norms.values(), *scaled.values())}
 
     def clone(layer: layers.Layer) -> layers.Layer:
@@ -48,6 +55,8 @@ def fold(model: keras.Model) -> keras.Model:
         if layer.name in gone:
             continue
         weights = model.get_layer(layer.name).get_weights()
+        if layer.name in first:
+            weights[0] = weights[0][:, :, ::-1, :]
         if layer.name in scaled:
             weights[0] = weights[0] * scaled[layer.name].scale
         if layer.name in norms:
@@ -58,6 +67,13 @@ def fold(model: keras.Model) -> keras.Model:
 
 def _is(layer: layers.Layer, kind: type[layers.Layer], after: type[layers.Layer]) -> bool:
     return type(layer) is kind and type(_before(layer)) is after
+
+
+def _reads_pixels(layer: layers.Layer) -> bool:
+    if type(layer) is not layers.Conv2D:
+        return False
+    before = _before(layer)
+    return isinstance(_before(before) if type(before) is layers.Rescaling else before, layers.InputLayer)
 
 
 def _before(layer: layers.Layer) -> layers.Layer:
