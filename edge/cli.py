@@ -44,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     except KeyboardInterrupt:
         return 1
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - shown in one line; with --debug it is raised
         return _failed(options, error, 1)
 
 
@@ -53,7 +53,9 @@ def _failed(options: argparse.Namespace, error: Exception, status: int) -> int:
         raise error
     text = " ".join(str(error).split()) or type(error).__name__
     known = type(error).__module__.startswith("edge.")
-    print(f"overflight: {text}" if known else f"overflight: {type(error).__name__}: {text} (--debug shows where)", file=sys.stderr)
+    print(
+        f"overflight: {text}" if known else f"overflight: {type(error).__name__}: {text} (--debug shows where)", file=sys.stderr
+    )
     return status
 
 
@@ -90,6 +92,12 @@ def summary_lines(summary: Summary) -> list[str]:
         f"speed       {summary.frames_per_s:.0f} frames/s in {summary.work_s:.2f} s,"
         f" memory at most {summary.process_memory_peak_bytes / 1e6:.0f} MB",
     ]
+    return lines + rejected_lines(summary)
+
+
+def rejected_lines(summary: Summary) -> list[str]:
+    """What was not as it should be with the frames of a run."""
+    lines = []
     if summary.without_position:
         lines.append(f"position    unknown for {summary.without_position} frames")
     if summary.vanished:
@@ -198,7 +206,9 @@ def _status(options: argparse.Namespace) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="overflight", description="Sees from the air where the ground is damaged, and tells the ground station.", allow_abbrev=False
+        prog="overflight",
+        description="Sees from the air where the ground is damaged, and tells the ground station.",
+        allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"overflight {__version__}")
     parser.set_defaults(log_level=logging.WARNING)
@@ -232,7 +242,9 @@ def _parser() -> argparse.ArgumentParser:
     watch = command("watch", _watch, "follow the alerts of a broker in the terminal", "overflight watch -c overflight.yaml")
     watch.add_argument("--json", action="store_true", help="one GeoJSON Feature a line")
     watch.add_argument("--count", type=_count, metavar="N", help="exit after N alerts")
-    watch.add_argument("--timeout", type=_seconds, metavar="S", help="exit when none came for so long; with --count: with status 1")
+    watch.add_argument(
+        "--timeout", type=_seconds, metavar="S", help="exit when none came for so long; with --count: with status 1"
+    )
 
     config = command("config", _config, "print the configuration as it is in force, every key explained", "overflight config")
     config.add_argument("--default", action="store_true", help="the defaults: a file to start from")
@@ -244,7 +256,10 @@ def _parser() -> argparse.ArgumentParser:
 
 def _add_position(command: argparse.ArgumentParser) -> None:
     command.add_argument(
-        "--position", action="append", metavar="SOURCE", help="where the position comes from, as in position.sources; may be repeated"
+        "--position",
+        action="append",
+        metavar="SOURCE",
+        help="where the position comes from, as in position.sources; may be repeated",
     )
 
 

@@ -33,7 +33,7 @@ class _Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     pass
 
 
-class CaptureConfig(_Section):
+class CaptureConfig(_Section, frozen=True):
     """Where frames come from."""
 
     source: Annotated[Text, Meta(description="folder that is watched, with its subfolders")] = "/var/lib/overflight/inbox"
@@ -45,10 +45,12 @@ class CaptureConfig(_Section):
     incomplete_s: Annotated[Seconds, Meta(description="how long a file that ends too early is waited for")] = 5.0
     rescan_s: Annotated[Seconds, Meta(description="the folder is listed again this often, because events get lost")] = 30.0
     max_bytes: Annotated[int, Meta(description="larger files are rejected unread", gt=0)] = 268_435_456
-    max_pixels: Annotated[int, Meta(description="images that claim more pixels are rejected before decoding", gt=0)] = 100_000_000
+    max_pixels: Annotated[int, Meta(description="images that claim more pixels are rejected before decoding", gt=0)] = (
+        100_000_000
+    )
 
 
-class PositionConfig(_Section):
+class PositionConfig(_Section, frozen=True):
     """Where the device was."""
 
     sources: Annotated[
@@ -57,7 +59,7 @@ class PositionConfig(_Section):
     ] = msgspec.field(default_factory=lambda: ["exif"])
 
 
-class ModelConfig(_Section):
+class ModelConfig(_Section, frozen=True):
     """What classifies."""
 
     bundle: Annotated[str, Meta(description="folder of a bundle; empty: the one that ships with the package")] = ""
@@ -68,7 +70,7 @@ class ModelConfig(_Section):
     cache: Annotated[str, Meta(description="folder for compiled models; empty: cache/ beside the journal")] = ""
 
 
-class TriageConfig(_Section):
+class TriageConfig(_Section, frozen=True):
     """Which observations become alerts."""
 
     threshold: Annotated[
@@ -77,7 +79,7 @@ class TriageConfig(_Section):
     ] = None
 
 
-class UplinkConfig(_Section):
+class UplinkConfig(_Section, frozen=True):
     """The MQTT connection to the ground."""
 
     url: Annotated[Text, Meta(description="mqtt://host[:1883], or mqtts://host[:8883] with TLS")] = "mqtt://127.0.0.1:1883"
@@ -92,19 +94,19 @@ class UplinkConfig(_Section):
     delivery: Annotated[Literal["broker"], Meta(description="an alert is delivered when the broker acknowledged it")] = "broker"
 
 
-class JournalConfig(_Section):
+class JournalConfig(_Section, frozen=True):
     """What survives a power cut."""
 
     path: Annotated[Text, Meta(description="the SQLite file")] = "/var/lib/overflight/journal.db"
 
 
-class HealthConfig(_Section):
+class HealthConfig(_Section, frozen=True):
     """What the device says of itself."""
 
     interval_s: Annotated[Seconds, Meta(description="between two health messages")] = 10.0
 
 
-class Config(_Section):
+class Config(_Section, frozen=True):
     """The whole configuration."""
 
     device: Annotated[

@@ -316,7 +316,7 @@ def _lock_file(path: Path) -> IO[str]:
     """Take the lock that says that this process owns the journal; it ends with the process, however that ends."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        file = open(f"{path}.lock", "a+", encoding="utf-8")
+        file = open(f"{path}.lock", "a+", encoding="utf-8")  # noqa: SIM115 - open for as long as the journal is
     except OSError as error:
         raise JournalError(f"journal {path}: cannot be opened: {error.strerror}") from error
     try:
@@ -343,4 +343,3 @@ def _sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-

@@ -151,7 +151,7 @@ class Uplink:
         def guarded(*arguments: Any) -> None:
             try:
                 callback(*arguments)
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 - it is raised again by the daemon
                 self._failed(error)
 
         return guarded
@@ -168,7 +168,7 @@ class Uplink:
                     self._send()
             self._take_acknowledged()
             self._mark_delivered()
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - it is raised again by the daemon
             self._failed(error)
 
     def _pause(self) -> float | None:
@@ -268,7 +268,7 @@ class Uplink:
         """Choose the pause before the next try: twice as long each time, and not the same for a whole fleet."""
         longest = min(self._config.reconnect_max_s, 2.0**self._tries)
         self._tries = min(self._tries + 1, 16)
-        pause_s = random.uniform(longest / 2, longest)
+        pause_s = random.uniform(longest / 2, longest)  # noqa: S311 - no secret
         # paho's own pause grows without jitter; fractions are as good to it as the whole numbers it declares.
         self._client.reconnect_delay_set(pause_s, pause_s)  # type: ignore[arg-type]
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import queue
 import threading
-
 from collections import OrderedDict
 from collections.abc import Iterator
 from typing import Any
@@ -107,8 +106,6 @@ def alert_line(alert: AlertMessage) -> str:
         longitude, latitude = alert.geometry.coordinates[:2]
         place = f"{latitude:10.6f} {longitude:11.6f}"
     return (
-        f"{properties.captured_at}  {printable(properties.device)}  {printable(properties.label):8} {properties.confidence:6.1%}"
-        f"  {place:22}  {printable(properties.frame.name)}"
+        f"{properties.captured_at}  {printable(properties.device)}  {printable(properties.label):8}"
+        f" {properties.confidence:6.1%}  {place:22}  {printable(properties.frame.name)}"
     )
-
-

@@ -25,9 +25,7 @@ def augment(images: Any, labels: Any) -> tuple[Any, Any]:
     images = _turn(images, count)
     images = _scale(images, count)
     grey = tf.reduce_mean(images, axis=-1, keepdims=True)
-    saturation = tf.where(
-        tf.random.uniform((count, 1, 1, 1)) < 0.2, 0.0, tf.random.uniform((count, 1, 1, 1), 0.6, 1.4)
-    )
+    saturation = tf.where(tf.random.uniform((count, 1, 1, 1)) < 0.2, 0.0, tf.random.uniform((count, 1, 1, 1), 0.6, 1.4))
     images = grey + (images - grey) * saturation
     middle = tf.reduce_mean(images, axis=(1, 2, 3), keepdims=True)
     contrast = tf.exp(tf.random.normal((count, 1, 1, 1), 0.0, 0.15))

@@ -33,7 +33,7 @@ class ExportError(Exception):
     """A run cannot be exported; the message is the reason in one line."""
 
 
-class _Served(tf.Module):
+class _Served(tf.Module):  # type: ignore[misc]
     """A folded network with its preprocessing: (n, height, width, 3) uint8 BGR in, (n, labels) probabilities out."""
 
     def __init__(self, model: keras.Model) -> None:
@@ -41,7 +41,7 @@ class _Served(tf.Module):
         self.model = model
         self._size = model.input_shape[1:3]
 
-    @tf.function(input_signature=[tf.TensorSpec([None, None, None, 3], tf.uint8, name="images")])
+    @tf.function(input_signature=[tf.TensorSpec([None, None, None, 3], tf.uint8, name="images")])  # type: ignore[untyped-decorator]
     def serve(self, images: Any) -> dict[str, Any]:
         pixels = tf.image.resize(tf.cast(images, tf.float32), self._size)
         return {"probabilities": self.model(pixels, training=False)}

@@ -83,6 +83,7 @@ def _before(layer: layers.Layer) -> layers.Layer:
 def _with_norm(weights: list[Any], norm: layers.BatchNormalization) -> list[Any]:
     kernel, *rest = weights
     bias = rest[0] if rest else np.zeros(kernel.shape[-1], np.float32)
-    gamma, beta, mean, variance = (np.asarray(value) for value in (norm.gamma, norm.beta, norm.moving_mean, norm.moving_variance))
+    parts = (norm.gamma, norm.beta, norm.moving_mean, norm.moving_variance)
+    gamma, beta, mean, variance = (np.asarray(part) for part in parts)
     scale = gamma / np.sqrt(variance + norm.epsilon)
     return [kernel * scale, beta + (bias - mean) * scale]

@@ -28,14 +28,14 @@ class _Strict(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     pass
 
 
-class FileEntry(_Strict):
+class FileEntry(_Strict, frozen=True):
     """What a file of the bundle must be."""
 
     sha256: Sha256
     bytes: Annotated[int, Meta(ge=0, le=MAX_FILE_BYTES)]
 
 
-class InputSpec(_Strict):
+class InputSpec(_Strict, frozen=True):
     """What the model's input takes: images of any size, which the model itself scales to height × width.
 
     Attributes:
@@ -49,7 +49,7 @@ class InputSpec(_Strict):
     ground_sample_distance_m: float | None
 
 
-class Manifest(_Strict):
+class Manifest(_Strict, frozen=True):
     """The content of ``manifest.json``.
 
     Attributes:

@@ -282,4 +282,3 @@ def _move(path: str, folder: str, root: str) -> None:
         number += 1
         free = target.with_name(f"{target.stem}-{number}{target.suffix}")
     os.rename(path, free)
-

@@ -97,7 +97,7 @@ def decode(content: bytes, serve_px: tuple[int, int], max_pixels: int) -> Decode
     if height * width > max_pixels:
         raise ImageError(f"has {width}x{height} pixels, more than max_pixels ({max_pixels})")
     exif = _read_exif(content) if header.has_exif else {}
-    return Decoded(pixels, header.width or width, header.height or height, exif)
+    return Decoded(np.asarray(pixels, np.uint8), header.width or width, header.height or height, exif)
 
 
 def capture_time(exif: dict[str, Any]) -> datetime | None:
@@ -185,6 +185,6 @@ def _read_exif(content: bytes) -> dict[str, Any]:
 
     try:
         return dict(exifread.process_file(io.BytesIO(content), details=False))
-    except Exception as error:  # The parser promises no closed set of errors for hostile input.
+    except Exception as error:  # noqa: BLE001 - the parser promises no closed set of errors for hostile input
         logging.getLogger(__name__).warning("EXIF cannot be read and is passed over: %s", error)
         return {}

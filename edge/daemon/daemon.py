@@ -85,11 +85,25 @@ class Daemon:
         self._found: Found = queue.Queue(_FOUND_MAX)
         self._recorded: Recorded = queue.Queue(_RECORDED_MAX)
         self._lanes = [
-            Lane(self._source, self._classifier, locator, triage, self._found, self._recorded, self._stopping)
+            Lane(
+                source=self._source,
+                classifier=self._classifier,
+                locator=locator,
+                triage=triage,
+                found=self._found,
+                recorded=self._recorded,
+                stopping=self._stopping,
+            )
             for _ in range(os.cpu_count() or 1)
         ]
         self._recorder = Recorder(
-            self._recorded, self._journal, self._source, self._uplink, self._conditions, self._counters, self._stopping
+            recorded=self._recorded,
+            journal=self._journal,
+            source=self._source,
+            uplink=self._uplink,
+            conditions=self._conditions,
+            counters=self._counters,
+            stopping=self._stopping,
         )
 
     def run(self, *, once: bool = False, deliver_s: float = 30.0, progress: Progress | None = None) -> Summary:
@@ -132,6 +146,11 @@ class Daemon:
         )
         self._journal.close()
         return summary
+
+    @property
+    def journal_id(self) -> str:
+        """The id of the journal, which its alerts carry."""
+        return self._journal.id
 
     def stop(self) -> None:
         """Stop soon, from any thread or a signal handler: frames in hand are finished, the rest is left for next time."""
@@ -251,7 +270,7 @@ class Daemon:
         def guarded() -> None:
             try:
                 stage()
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 - it is raised again by run
                 self._fail(error)
 
         return threading.Thread(target=guarded, name=name, daemon=True)

@@ -31,6 +31,7 @@ class Lane:
 
     def __init__(
         self,
+        *,
         source: DirectorySource,
         classifier: Classifier,
         locator: Locator,

@@ -23,6 +23,7 @@ class Recorder:
 
     def __init__(
         self,
+        *,
         recorded: Recorded,
         journal: Journal,
         source: DirectorySource,

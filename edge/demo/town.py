@@ -68,7 +68,9 @@ def _quarter(rng: np.random.Generator, rows: int, columns: int) -> NDArray[np.bo
 def _meadow(rng: np.random.Generator, height: int, width: int) -> Image:
     """Grass with soft patches and grain."""
     patches = cv2.resize(
-        rng.normal(0, 14, (height // 32 + 2, width // 32 + 2)).astype(np.float32), (width, height), interpolation=cv2.INTER_CUBIC
+        rng.normal(0, 14, (height // 32 + 2, width // 32 + 2)).astype(np.float32),
+        (width, height),
+        interpolation=cv2.INTER_CUBIC,
     )
     grain = rng.normal(0, 5, (height, width)).astype(np.float32)
     tint = np.array(_LAWN, np.float32) + rng.normal(0, 8, 3).astype(np.float32)
@@ -98,7 +100,7 @@ class _Brush:
         kind = self._rng.choice(["houses", "hall", "park"], p=[0.85, 0.15, 0.0] if ruined else [0.75, 0.13, 0.12])
         if kind == "park":
             for _ in range(int(self._rng.integers(14, 30))):
-                self._tree(*self._rng.uniform(_STREET_PX, BLOCK_PX - _STREET_PX, 2) + (left, top))
+                self._tree(*self._rng.uniform(_STREET_PX, BLOCK_PX - _STREET_PX, 2) + np.array((left, top)))
         elif kind == "hall":
             self._building(left + 128, top + 128, float(self._rng.uniform(120, 165)), float(self._rng.uniform(80, 150)), ruined)
         else:
@@ -150,7 +152,10 @@ class _Brush:
         spread = np.array([width, depth]) * 0.36
         for _ in range(14):
             offset = self._rng.normal(0, 0.8, 2) * spread
-            self._fill(self._shard(x + offset[0], y + offset[1], float(self._rng.uniform(9, 20))), np.array(_DUST) * self._rng.uniform(0.7, 1.05))
+            self._fill(
+                self._shard(x + offset[0], y + offset[1], float(self._rng.uniform(9, 20))),
+                np.array(_DUST) * self._rng.uniform(0.7, 1.05),
+            )
         for _ in range(int(width * depth / 22)):
             offset = self._rng.normal(0, 1, 2) * spread
             shard = self._shard(x + offset[0], y + offset[1], float(self._rng.uniform(1.5, 8)))
@@ -185,7 +190,8 @@ class _Brush:
 def _rectangle(x: float, y: float, width: float, depth: float, angle: float) -> NDArray[np.float64]:
     corners = np.array([[-width, -depth], [width, -depth], [width, depth], [-width, depth]]) / 2
     cos, sin = np.cos(angle), np.sin(angle)
-    return corners @ np.array([[cos, sin], [-sin, cos]]) + (x, y)
+    turned: NDArray[np.float64] = corners @ np.array([[cos, sin], [-sin, cos]])
+    return turned + np.array((x, y))
 
 
 def _pixel(at: NDArray[np.float64]) -> tuple[int, int]:

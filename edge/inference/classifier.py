@@ -53,7 +53,12 @@ class Classifier:
         self._labels = bundle.manifest.labels
         self.tile_px = (bundle.manifest.input.height, bundle.manifest.input.width)
         rungs: list[tuple[str, Loader]] = [
-            (device, partial(load_tensorflow, bundle) if device == _TENSORFLOW else partial(OpenVinoEngine, bundle, device, mode, cache))
+            (
+                device,
+                partial(load_tensorflow, bundle)
+                if device == _TENSORFLOW
+                else partial(OpenVinoEngine, bundle, device, mode, cache),
+            )
             for device in devices or _AUTO
         ]
         self._ladder = Ladder(rungs, degraded)

@@ -29,7 +29,9 @@ class FilenamePosition:
             raise ValueError(f"not a regular expression: {error}") from error
         missing = {"latitude", "longitude"} - pattern.groupindex.keys()
         if missing:
-            raise ValueError(f"expected the groups (?P<latitude>…) and (?P<longitude>…), without {' and '.join(sorted(missing))}")
+            raise ValueError(
+                f"expected the groups (?P<latitude>…) and (?P<longitude>…), without {' and '.join(sorted(missing))}"
+            )
         return cls(pattern)
 
     def locate(self, frame: Frame) -> Fix | None:
