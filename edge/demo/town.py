@@ -191,7 +191,8 @@ def _rectangle(x: float, y: float, width: float, depth: float, angle: float) -> 
     corners = np.array([[-width, -depth], [width, -depth], [width, depth], [-width, depth]]) / 2
     cos, sin = np.cos(angle), np.sin(angle)
     turned: NDArray[np.float64] = corners @ np.array([[cos, sin], [-sin, cos]])
-    return turned + np.array((x, y))
+    turned += np.array((x, y))
+    return turned
 
 
 def _pixel(at: NDArray[np.float64]) -> tuple[int, int]:

@@ -1,0 +1,190 @@
+"""What many tests need: the real data, a real broker, the real command, and pictures that are made here."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+import yaml
+
+PROJECT = Path(__file__).parents[1]
+
+
+def _skip_or_fail(reason: str) -> None:
+    """A machine without a part may skip its tests; CI may not."""
+    if os.environ.get("CI"):
+        pytest.fail(f"CI must have this: {reason}")
+    pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def data() -> Path:
+    """The real data."""
+    folder = Path(os.environ.get("OVERFLIGHT_DATA", PROJECT.parent / "shared" / "data"))
+    if not folder.is_dir():
+        pytest.skip(f"no data at {folder}; OVERFLIGHT_DATA may name another place")
+    return folder
+
+
+@pytest.fixture
+def make_jpeg() -> Callable[..., bytes]:
+    """Makes JPEG files of noise; the same seed makes the same picture."""
+
+    def make(seed: int = 0, width: int = 128, height: int = 128) -> bytes:
+        pixels = np.random.default_rng(seed).integers(0, 256, (height // 8 + 1, width // 8 + 1, 3), np.uint8)
+        pixels = cv2.resize(pixels, (width, height), interpolation=cv2.INTER_LINEAR)
+        return cv2.imencode(".jpg", pixels)[1].tobytes()
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def town_tiles() -> list[tuple[np.ndarray, bool]]:
+    """Rendered tiles (256×256 BGR) with their truth, of a town that no model was trained on."""
+    from edge.demo.town import BLOCK_PX, render_town
+
+    town = render_town(77, 3, 4)
+    return [
+        (
+            np.ascontiguousarray(
+                town.image[row * BLOCK_PX : (row + 1) * BLOCK_PX, column * BLOCK_PX : (column + 1) * BLOCK_PX]
+            ),
+            bool(town.damaged[row, column]),
+        )
+        for row in range(3)
+        for column in range(4)
+    ]
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class Mosquitto:
+    """A real mosquitto on a port of the loopback interface."""
+
+    def __init__(self, folder: Path, port: int, extra: str = "") -> None:
+        self.port = port
+        self.url = f"mqtt://127.0.0.1:{port}"
+        self._config = folder / f"mosquitto-{port}.conf"
+        # By default it would drop what it holds for a slow subscriber beyond 1000 messages.
+        listener = f"listener {port} 127.0.0.1\nallow_anonymous true\nmax_queued_messages 0\n"
+        self._config.write_text(extra or listener)
+        self._process: subprocess.Popen[bytes] | None = None
+        self._log = folder / f"mosquitto-{port}.log"
+
+    def start(self) -> None:
+        with self._log.open("ab") as log:
+            self._process = subprocess.Popen(["mosquitto", "-c", self._config], stdout=log, stderr=log)
+        deadline = time.monotonic() + 10
+        while time.monotonic() < deadline:
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", self.port)) == 0:
+                    return
+            time.sleep(0.02)
+        raise RuntimeError(f"mosquitto does not listen: {self._log.read_text()}")
+
+    def stop(self) -> None:
+        if self._process is not None:
+            self._process.terminate()
+            self._process.wait(10)
+            self._process = None
+
+
+@pytest.fixture(scope="session")
+def mosquitto_program() -> None:
+    """Tests that ask for this need Debian's mosquitto."""
+    os.environ["PATH"] += os.pathsep + "/usr/sbin"
+    if shutil.which("mosquitto") is None:
+        _skip_or_fail("mosquitto is not installed (apt-get install mosquitto)")
+
+
+@pytest.fixture
+def mosquitto(mosquitto_program: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mosquitto]:
+    """A running broker that lets anybody in."""
+    broker = Mosquitto(tmp_path_factory.mktemp("mosquitto"), free_port())
+    broker.start()
+    yield broker
+    broker.stop()
+
+
+class Overflight:
+    """The real command, with a configuration in a folder of the test's own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.inbox = folder / "inbox"
+        self.journal = folder / "state" / "journal.db"
+        self.config: dict[str, Any] = {
+            "capture": {"source": str(self.inbox), "settle_s": 0.1, "incomplete_s": 0.5},
+            "journal": {"path": str(self.journal)},
+        }
+        self.environment = {key: value for key, value in os.environ.items() if not key.startswith("OVERFLIGHT_")}
+
+    @property
+    def config_file(self) -> Path:
+        file = self.folder / "overflight.yaml"
+        file.write_text(yaml.safe_dump(self.config))
+        return file
+
+    def command(self, *arguments: object) -> list[str]:
+        return [sys.executable, "-m", "edge", *(str(argument) for argument in arguments)]
+
+    def run(self, name: str, *arguments: object, timeout: float = 60, **options: Any) -> subprocess.CompletedProcess[str]:
+        """Run a command with the configuration to its end."""
+        command = self.command(name, "-c", self.config_file, *arguments)
+        return subprocess.run(
+            command, capture_output=True, text=True, timeout=timeout, env=self.environment, check=False, **options
+        )
+
+    @contextmanager
+    def running(self, name: str, *arguments: object, **options: Any) -> Iterator[subprocess.Popen[str]]:
+        """Run a command with the configuration while the block lasts."""
+        process = subprocess.Popen(
+            self.command(name, "-c", self.config_file, *arguments),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=self.environment,
+            **options,
+        )
+        try:
+            yield process
+        finally:
+            if process.poll() is None:
+                process.send_signal(signal.SIGKILL)
+            process.communicate(timeout=10)
+
+
+@pytest.fixture
+def overflight(tmp_path: Path) -> Overflight:
+    """The command with an inbox that exists and a journal of its own."""
+    command = Overflight(tmp_path)
+    command.inbox.mkdir()
+    return command
+
+
+def wait_for(condition: Callable[[], bool], timeout_s: float = 10.0) -> None:
+    """Wait until something is true.
+
+    Raises:
+        AssertionError: It did not become true in time.
+    """
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline, "did not happen in time"
+        time.sleep(0.02)
