@@ -1,0 +1,90 @@
+"""What the end-to-end tests need beside the real programs: somebody who listens, and a look into the journal."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from paho.mqtt import client as mqtt
+from paho.mqtt.enums import CallbackAPIVersion
+
+from tests.conftest import wait_for
+
+HARVEY_NAME = r"filename:(?P<longitude>-?\d+\.\d+)_(?P<latitude>-?\d+\.\d+)"
+
+
+class Ground:
+    """A subscriber to everything, which keeps what it hears."""
+
+    def __init__(self, port: int) -> None:
+        self.alerts: list[dict[str, Any]] = []
+        self.statuses: list[dict[str, Any]] = []
+        self.health: list[dict[str, Any]] = []
+        self._subscribed = False
+        self._client = mqtt.Client(CallbackAPIVersion.VERSION2, protocol=mqtt.MQTTv5)
+        self._client.on_connect = lambda client, *_: client.subscribe("overflight/#", qos=1)
+        self._client.on_subscribe = lambda *_: setattr(self, "_subscribed", True)
+        self._client.on_message = self._on_message
+        self._client.connect("127.0.0.1", port)
+        self._client.loop_start()
+        wait_for(lambda: self._subscribed)
+
+    def _on_message(self, client: Any, data: Any, message: mqtt.MQTTMessage) -> None:
+        kind = message.topic.rpartition("/")[2]
+        {"alert": self.alerts, "status": self.statuses, "health": self.health}[kind].append(json.loads(message.payload))
+
+    @property
+    def alert_ids(self) -> set[str]:
+        return {alert["id"] for alert in self.alerts}
+
+    def close(self) -> None:
+        self._client.disconnect()
+        self._client.loop_stop()
+
+
+@pytest.fixture
+def listen() -> Iterator[Callable[[int], Ground]]:
+    """Begin to listen to the broker on a port."""
+    grounds: list[Ground] = []
+
+    def begin(port: int) -> Ground:
+        grounds.append(Ground(port))
+        return grounds[-1]
+
+    yield begin
+    for ground in grounds:
+        ground.close()
+
+
+def rows(journal: Path, query: str) -> list[tuple[Any, ...]]:
+    """What a journal says, read beside a daemon that may have it open; nothing before it exists."""
+    if not journal.exists():
+        return []
+    database = sqlite3.connect(f"file:{journal}?mode=ro", uri=True, timeout=10)
+    try:
+        return database.execute(query).fetchall()
+    except sqlite3.OperationalError as error:
+        if "no such table" in str(error):
+            return []
+        raise
+    finally:
+        database.close()
+
+
+def count(journal: Path, table: str) -> int:
+    """How many rows a table of the journal has."""
+    return int((rows(journal, f"SELECT count(*) FROM {table}") or [(0,)])[0][0])
+
+
+def ruins(tiles: list[tuple[Any, bool]], folder: Path, *, number: int = 12) -> int:
+    """Write rendered tiles as JPEG files; returns how many show ruins."""
+    import cv2
+
+    for index, (pixels, _) in enumerate(tiles[:number]):
+        folder.mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(folder / f"{index:03}.jpg"), pixels)
+    return sum(damaged for _, damaged in tiles[:number])
