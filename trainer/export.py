@@ -89,6 +89,7 @@ def export(run: Path, name: str, version: int, datasets: Sequence[Dataset], targ
 
 def _write_models(model: keras.Model, folder: Path) -> None:
     import openvino
+    from openvino.tools.ovc import convert_model
 
     served = _Served(model)
     saved_model = folder / SAVED_MODEL
@@ -99,7 +100,7 @@ def _write_models(model: keras.Model, folder: Path) -> None:
     lite = tf.lite.TFLiteConverter.from_concrete_functions([frozen]).convert()
     (folder / LITERT_MODEL).write_bytes(lite)
     (folder / IR[0]).parent.mkdir(parents=True)
-    ir = openvino.convert_model(str(saved_model))
+    ir = convert_model(str(saved_model))
     # By itself it would keep the path on the machine that converted it.
     ir.set_rt_info(SAVED_MODEL, ["conversion_parameters", "input_model"])
     openvino.save_model(ir, str(folder / IR[0]), compress_to_fp16=True)

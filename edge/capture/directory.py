@@ -14,7 +14,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from edge.capture.image import SUFFIXES, ImageError, capture_time, decode
@@ -26,6 +26,9 @@ _log = logging.getLogger(__name__)
 
 DONE = "done"
 REJECTED = "rejected"
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_LAST_NS = int((datetime(2200, 1, 1, tzinfo=UTC) - _EPOCH).total_seconds()) * 1_000_000_000
 
 
 class FileChangedError(Exception):
@@ -191,7 +194,7 @@ class DirectorySource:
                 self._waiting.pop(path, None)
             _log.info("%a: passed over: %s", path, error.strerror)
             return
-        signature = (status.st_size, status.st_mtime_ns)
+        signature = _signature(status)
         if not stat.S_ISREG(status.st_mode) or self._in_flight.get(path) == signature:
             return
         key = key_of(path, self._root, status)
@@ -235,10 +238,8 @@ class DirectorySource:
             return
         try:
             status = os.lstat(found.path)
-            if not stat.S_ISLNK(status.st_mode) and (status.st_size, status.st_mtime_ns) != (
-                found.key.size_bytes,
-                found.key.modified_ns,
-            ):
+            expected = (found.key.size_bytes, found.key.modified_ns)
+            if not stat.S_ISLNK(status.st_mode) and _signature(status) != expected:
                 return
             if after == "delete":
                 os.unlink(found.path)
@@ -253,7 +254,7 @@ class DirectorySource:
 def key_of(path: str, root: str, status: os.stat_result) -> FrameKey:
     """What tells a file below `root` from any other; bytes of its name that are no UTF-8 are written out."""
     name = os.fsencode(os.path.relpath(path, root)).decode("utf-8", "backslashreplace")
-    return FrameKey(root, name, status.st_size, status.st_mtime_ns)
+    return FrameKey(root, name, *_signature(status))
 
 
 def load_frame(path: str, key: FrameKey, serve_px: tuple[int, int], limits: CaptureConfig) -> Frame:
@@ -262,14 +263,19 @@ def load_frame(path: str, key: FrameKey, serve_px: tuple[int, int], limits: Capt
         raise ImageError(f"{key.size_bytes} bytes, more than max_bytes ({limits.max_bytes})")
     with open(path, "rb", buffering=0) as file:
         status = os.fstat(file.fileno())
-        if (status.st_size, status.st_mtime_ns) != (key.size_bytes, key.modified_ns):
+        if _signature(status) != (key.size_bytes, key.modified_ns):
             raise FileChangedError(path)
         content = file.read(key.size_bytes + 1)
     if len(content) != key.size_bytes:
         raise FileChangedError(path)
     image = decode(content, serve_px, limits.max_pixels)
-    captured_at = capture_time(image.exif) or datetime.fromtimestamp(key.modified_ns / 1e9, UTC)
+    captured_at = capture_time(image.exif) or _EPOCH + timedelta(microseconds=key.modified_ns // 1000)
     return Frame(key, captured_at, image.width, image.height, image.pixels, image.exif)
+
+
+def _signature(status: os.stat_result) -> tuple[int, int]:
+    """Size and modification time, ns; a time that no calendar reaches, which file systems can hold, is brought into it."""
+    return status.st_size, min(max(status.st_mtime_ns, 0), _LAST_NS)
 
 
 def _move(path: str, folder: str, root: str) -> None:

@@ -20,7 +20,11 @@ _FULL_EVERY = 10
 
 
 class Listing:
-    """The tree below a folder. Links are followed, each folder is entered once: a loop of links ends."""
+    """The tree below a folder.
+
+    Links are followed, but not to folders of the tree itself, whose files are there under their own names already; each
+    folder is entered once in a scan. So no file comes up under two names, and a loop of links ends.
+    """
 
     def __init__(self, root: str, skip: Collection[str]) -> None:
         """
@@ -28,6 +32,7 @@ class Listing:
             skip: Names directly below the root that are left out, as are all that start with a dot.
         """
         self._root = root
+        self._real_root = os.path.realpath(root)
         self._skip = frozenset(os.path.join(root, name) for name in skip)
         self._seen: dict[str, tuple[int, list[str]]] = {}
         self._scans = 0
@@ -74,6 +79,8 @@ class Listing:
         return any(path == folder or path.startswith(folder + os.sep) for folder in self._skip)
 
     def _folder(self, folder: str, entered: set[tuple[int, int]], *, full: bool) -> Iterator[str]:
+        if folder != self._root and os.path.islink(folder) and self._is_inside(os.path.realpath(folder)):
+            return
         try:
             status = os.stat(folder)
             identity = (status.st_dev, status.st_ino)
@@ -96,6 +103,9 @@ class Listing:
                 yield from self._folder(path, entered, full=full)
             else:
                 yield path
+
+    def _is_inside(self, path: str) -> bool:
+        return path == self._real_root or path.startswith(self._real_root + os.sep)
 
     def _entries(self, folder: str) -> list[tuple[str, bool]]:
         """Paths with whether each is a folder, in the order of the paths below them."""

@@ -138,14 +138,13 @@ class Daemon:
             self._end_recording(record, deadline)
             self._uplink.stop()
             self._save_status(msgspec.structs.replace(self.status(), state="offline", reasons=["stopped"]))
+            self._journal.close()
         if self._error is not None:
             raise self._error
         engine = self._classifier.engine
-        summary = self._counters.summary(
+        return self._counters.summary(
             delivered=self._uplink.delivered, waiting=self._journal.waiting, engine=f"{engine.name} on {engine.device}"
         )
-        self._journal.close()
-        return summary
 
     @property
     def journal_id(self) -> str:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from edge.records import Image
 
 IR = ("ir/model.xml", "ir/model.bin")
+_CONVERTER = "openvino.tools.ovc"
 
 
 class OpenVinoEngine:
@@ -112,10 +113,20 @@ class _Request:
 
 
 def _import_openvino() -> Any:
-    """Import OpenVINO without its telemetry, which would look up a host and write into the home folder."""
-    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
-    import openvino
+    """Import OpenVINO's runtime alone.
 
+    Without its telemetry, which would look up a host and write into the home folder; and without its model converter, whose
+    import takes longer than all the rest and which is there again for whoever asks for it.
+    """
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
+    if _CONVERTER in sys.modules:
+        import openvino
+    else:
+        sys.modules[_CONVERTER] = None  # type: ignore[assignment]
+        try:
+            import openvino
+        finally:
+            del sys.modules[_CONVERTER]
     return openvino
 
 

@@ -93,7 +93,10 @@ def test_a_killed_daemon_is_reported_offline_by_its_last_will(
     wait_for(lambda: [status["state"] for status in late.statuses] == ["offline"])
 
 
-def test_the_status_is_retained(overflight: Overflight, mosquitto: Mosquitto, listen: Callable[[int], Ground]) -> None:
+def test_the_status_is_retained(
+    overflight: Overflight, town_tiles: list[tuple[Any, bool]], mosquitto: Mosquitto, listen: Callable[[int], Ground]
+) -> None:
+    ruins(town_tiles, overflight.inbox)
     overflight.config["uplink"] = {"url": mosquitto.url}
     assert overflight.run("run", "--once").returncode == 0
     late = listen(mosquitto.port)
