@@ -61,7 +61,12 @@ class DirectorySource:
     """The files of one folder, each handed out once.
 
     One thread iterates over `files`; any thread may `load`, `finish` and `put_back` what it gave.
+
+    Attributes:
+        live: Whether only the newest frame counts. Files wait in line until they are worked off.
     """
+
+    live = False
 
     def __init__(self, config: CaptureConfig, outcome_of: Callable[[FrameKey], Outcome | None]) -> None:
         self._config = config

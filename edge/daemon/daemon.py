@@ -30,7 +30,7 @@ from edge.daemon.lane import Found, Lane, Recorded
 from edge.daemon.recorder import Recorder
 from edge.health import Conditions, MachineWatch
 from edge.inference import Classifier, EngineError
-from edge.inference.engine import BATCH
+from edge.inference.engine import BATCH, Mode
 from edge.journal import Journal
 from edge.messages import HealthMessage, Model, StatusMessage, rfc3339, utc_now
 from edge.position import Locator
@@ -73,7 +73,8 @@ class Daemon:
             self._uplink = Uplink(config.uplink, config.device, self._journal, self.status, self._condition("uplink"))
             devices = None if config.model.devices == "auto" else config.model.devices
             cache = Path(config.model.cache) if config.model.cache else journal_path.parent / "cache"
-            self._classifier = Classifier(self._bundle, devices, "throughput", cache, self._condition("inference"))
+            mode: Mode = "latency" if DirectorySource.live else "throughput"
+            self._classifier = Classifier(self._bundle, devices, mode, cache, self._condition("inference"))
         except BaseException:
             self._journal.close()
             raise
@@ -94,7 +95,7 @@ class Daemon:
                 recorded=self._recorded,
                 stopping=self._stopping,
             )
-            for _ in range(os.cpu_count() or 1)
+            for _ in os.sched_getaffinity(0)
         ]
         self._recorder = Recorder(
             recorded=self._recorded,

@@ -62,7 +62,7 @@ class LiteRtEngine:
 
             # The interpreter may read the model for as long as it lives.
             self._content = bundle.read(LITERT_MODEL)
-            self._interpreter = Interpreter(model_content=self._content, num_threads=os.cpu_count())
+            self._interpreter = Interpreter(model_content=self._content, num_threads=len(os.sched_getaffinity(0)))
         except (ImportError, BundleError, ValueError, RuntimeError) as error:
             raise EngineError(f"LiteRT: {_one_line(error)}") from error
         self._input = self._interpreter.get_input_details()[0]["index"]
