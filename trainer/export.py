@@ -27,6 +27,7 @@ from edge.inference.openvino import IR
 from edge.inference.tensorflow import LITERT_MODEL, SAVED_MODEL
 from trainer.datasets import Dataset, Tiles
 from trainer.fold import fold
+from trainer.metrics import score
 
 
 class ExportError(Exception):
@@ -129,9 +130,4 @@ def _measure_tiles(classifier: Classifier, labels: Sequence[str], tiles: Tiles) 
     for start in range(0, len(tiles), BATCH):
         images = np.ascontiguousarray(tiles.images[start : start + BATCH, ..., ::-1])
         decided[start : start + BATCH] = [labels.index(item.label) for item in classifier.classify(list(images))]
-    recalls = [float((decided[tiles.labels == label] == label).mean()) for label in np.unique(tiles.labels)]
-    return {
-        "tiles": len(tiles),
-        "accuracy": round(float((decided == tiles.labels).mean()), 4),
-        "balanced_accuracy": round(float(np.mean(recalls)), 4),
-    }
+    return score(decided, tiles.labels)

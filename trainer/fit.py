@@ -14,6 +14,7 @@ import tensorflow as tf
 
 from trainer.augment import augment
 from trainer.datasets import LABELS, Dataset, Tiles
+from trainer.metrics import score
 from trainer.networks import overflight_s
 
 _EVALUATION_BATCH = 256
@@ -68,14 +69,9 @@ def fit(datasets: Sequence[Dataset], parameters: FitParameters, run: Path, *, qu
 
 
 def measure(model: keras.Model, tiles: Tiles) -> dict[str, Any]:
-    """Accuracy and balanced accuracy (mean of the recalls) of a model on labelled tiles, both 0..1."""
-    decided = model.predict(tiles.images.astype(np.float32), batch_size=_EVALUATION_BATCH, verbose=0).argmax(axis=1)
-    recalls = [float((decided[tiles.labels == label] == label).mean()) for label in np.unique(tiles.labels)]
-    return {
-        "tiles": len(tiles),
-        "accuracy": round(float((decided == tiles.labels).mean()), 4),
-        "balanced_accuracy": round(float(np.mean(recalls)), 4),
-    }
+    """The metrics of a model on labelled tiles."""
+    probabilities = model.predict(tiles.images.astype(np.float32), batch_size=_EVALUATION_BATCH, verbose=0)
+    return score(probabilities.argmax(axis=1), tiles.labels)
 
 
 def _epoch(datasets: Sequence[Dataset]) -> tuple[Any, Any]:
