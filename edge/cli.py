@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edge import __version__
-from edge.config import Config, ConfigError, describe, load
+from edge.config import DEFAULT_PATH, Config, ConfigError, describe, load
 
 if TYPE_CHECKING:
     from edge.daemon import Counters, Summary
@@ -52,6 +52,8 @@ def _failed(options: argparse.Namespace, error: Exception, status: int) -> int:
     if options.debug:
         raise error
     text = " ".join(str(error).split()) or type(error).__name__
+    if isinstance(error, ConfigError) and error.origin is None:
+        text = f"{options.config or DEFAULT_PATH}: {text}"
     known = type(error).__module__.startswith("edge.")
     print(
         f"overflight: {text}" if known else f"overflight: {type(error).__name__}: {text} (--debug shows where)", file=sys.stderr
@@ -121,6 +123,7 @@ def _classify(options: argparse.Namespace) -> int:
     for path in options.paths:
         if not path.exists():
             raise UsageError(f"{path}: no such file or folder")
+    _check_position(options)
     locator = Locator.from_config(options.position or config.position.sources)
     devices = None if config.model.devices == "auto" else config.model.devices
     classifier = Classifier(Bundle.open(config.model.bundle or SHIPPED), devices)
@@ -147,6 +150,7 @@ def _classify(options: argparse.Namespace) -> int:
 def _demo(options: argparse.Namespace) -> int:
     from edge.demo.demo import run_demo
 
+    _check_position(options)
     return run_demo(load(options.config) if options.config else None, options.images, options.position, options.keep)
 
 
@@ -261,6 +265,15 @@ def _add_position(command: argparse.ArgumentParser) -> None:
         metavar="SOURCE",
         help="where the position comes from, as in position.sources; may be repeated",
     )
+
+
+def _check_position(options: argparse.Namespace) -> None:
+    from edge.position import Locator
+
+    try:
+        Locator.from_config(options.position or [])
+    except ConfigError as error:
+        raise UsageError(f"--position: {str(error).partition(': ')[2]}") from error
 
 
 def _seconds(text: str) -> float:

@@ -18,6 +18,8 @@ import msgspec
 import yaml
 from msgspec import Meta
 
+from edge.text import one_line, printable
+
 DEFAULT_PATH = Path("/etc/overflight/overflight.yaml")
 _ENVIRONMENT_PREFIX = "OVERFLIGHT_"
 
@@ -26,7 +28,15 @@ Seconds = Annotated[float, Meta(gt=0, le=86_400)]
 
 
 class ConfigError(ValueError):
-    """The configuration cannot be used; the message is one line that says where, what and what is allowed."""
+    """The configuration cannot be used; the message is one line that says where, what and what is allowed.
+
+    Attributes:
+        origin: The file or variable that is wrong; None: what was found out only after the file was read.
+    """
+
+    def __init__(self, text: str, origin: str | None = None) -> None:
+        super().__init__(printable(text if origin is None else f"{origin}: {text}"))
+        self.origin = origin
 
 
 class _Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -64,7 +74,7 @@ class ModelConfig(_Section, frozen=True):
 
     bundle: Annotated[str, Meta(description="folder of a bundle; empty: the one that ships with the package")] = ""
     devices: Annotated[
-        Literal["auto"] | list[Literal["GPU", "CPU", "NPU", "TENSORFLOW"]],
+        Literal["auto"] | Annotated[list[Literal["GPU", "CPU", "NPU", "TENSORFLOW"]], Meta(min_length=1)],
         Meta(description="auto, or an ordered list: the first that works is used, the next one when it fails"),
     ] = "auto"
     cache: Annotated[str, Meta(description="folder for compiled models; empty: cache/ beside the journal")] = ""
@@ -111,7 +121,7 @@ class Config(_Section, frozen=True):
 
     device: Annotated[
         str,
-        Meta(description="name of this device, a part of its MQTT topics", pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$"),
+        Meta(description="name of this device, a part of its MQTT topics", pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}\Z"),
     ] = "uav-1"
     capture: CaptureConfig = CaptureConfig()
     position: PositionConfig = PositionConfig()
@@ -137,15 +147,14 @@ def load(path: Path | None, environment: Mapping[str, str] | None = None) -> Con
     Raises:
         ConfigError: The file is missing, is no YAML, or has a key or value that is not allowed.
     """
-    if path is None and not DEFAULT_PATH.exists():
-        return build({}, "defaults", environment)
     file = path or DEFAULT_PATH
     try:
-        content = yaml.safe_load(file.read_text("utf-8"))
+        text = file.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{file}: cannot be read: {getattr(error, 'strerror', None) or error}") from error
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{file}: not YAML: {' '.join(str(error).split())}") from error
+        if path is None and isinstance(error, FileNotFoundError):
+            return build({}, "defaults", environment)
+        raise ConfigError(f"cannot be read: {one_line(error)}", str(file)) from error
+    content = _parse_yaml(text, str(file))
     return build({} if content is None else content, str(file), environment)
 
 
@@ -156,14 +165,16 @@ def build(content: Any, origin: str, environment: Mapping[str, str] | None = Non
         ConfigError: As in `load`; `origin` is named as the place.
     """
     if not isinstance(content, dict):
-        raise ConfigError(f"{origin}: expected a mapping of sections, got {type(content).__name__}")
+        raise ConfigError(f"expected a mapping of sections, got {type(content).__name__}", origin)
     _refuse_unknown_keys(content, Config, origin, "")
-    merged = {key: dict(value) if isinstance(value, dict) else value for key, value in content.items()}
-    _override(merged, os.environ if environment is None else environment)
+    # A section whose keys are all commented out is empty.
+    merged = {key: {} if value is None else dict(value) if isinstance(value, dict) else value for key, value in content.items()}
+    variables = _override(merged, os.environ if environment is None else environment)
     try:
         return msgspec.convert(merged, Config)
     except msgspec.ValidationError as error:
-        raise ConfigError(f"{origin}: {_explain(error)}") from error
+        text = _explain(error)
+        raise ConfigError(text, variables.get(text.partition(":")[0], origin)) from error
 
 
 def broker_address(url: str) -> SplitResult:
@@ -177,8 +188,9 @@ def broker_address(url: str) -> SplitResult:
         valid = parts.scheme in {"mqtt", "mqtts"} and bool(parts.hostname) and parts.port != 0
     except ValueError:
         valid = False
-    if not valid or parts.path not in {"", "/"} or parts.query or parts.username is not None:
-        shown = re.sub(r"//[^@/]*@", "//…@", url)
+    if not valid or "@" in url or not re.fullmatch(r"[a-z]+://[^\s/?#]+/?", url):
+        # What stands before an @ may be a password.
+        shown = "…@" + url.rpartition("@")[2] if "@" in url else url
         raise ValueError(f"uplink.url: expected mqtt://host[:port] or mqtts://host[:port], got {shown!r}")
     return parts
 
@@ -195,7 +207,17 @@ def describe(config: Config) -> str:
 
 
 def _scalar(value: Any) -> str:
-    return str(yaml.safe_dump(value, default_flow_style=True, allow_unicode=True, width=10_000)).removesuffix("...\n").strip()
+    # YAML would write a space of another alphabet as it is, and read it as the end of the text.
+    text: str = yaml.safe_dump(value, default_flow_style=True, allow_unicode=str(value).isprintable(), width=10_000)
+    return text.removesuffix("...\n").rstrip("\n")
+
+
+def _parse_yaml(text: str, origin: str) -> Any:
+    try:
+        return yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError, AttributeError, TypeError, RecursionError) as error:
+        # PyYAML lets errors of its own constructors through: a date in a thirteenth month is a ValueError.
+        raise ConfigError(f"not YAML: {one_line(error)}", origin) from error
 
 
 def _description(section: str, key: str) -> str:
@@ -209,7 +231,7 @@ def _meta_description(annotation: Any) -> str:
 def _refuse_unknown_keys(content: dict[Any, Any], section: type[msgspec.Struct], origin: str, prefix: str) -> None:
     for key, value in content.items():
         if key not in section.__struct_fields__:
-            raise ConfigError(f"{origin}: {prefix}{key}: unknown key{_nearest(str(key), section.__struct_fields__)}")
+            raise ConfigError(f"{prefix}{key}: unknown key{_nearest(str(key), section.__struct_fields__)}", origin)
         nested = msgspec.structs.fields(section)[section.__struct_fields__.index(key)].type
         if isinstance(value, dict) and isinstance(nested, type) and issubclass(nested, msgspec.Struct):
             _refuse_unknown_keys(value, nested, origin, f"{key}.")
@@ -220,36 +242,36 @@ def _nearest(word: str, allowed: tuple[str, ...]) -> str:
     return f"; did you mean {close[0]}?" if close else f"; allowed are {', '.join(allowed)}"
 
 
-def _override(content: dict[Any, Any], environment: Mapping[str, str]) -> None:
-    """Put the environment's overrides into `content`."""
+def _override(content: dict[Any, Any], environment: Mapping[str, str]) -> dict[str, str]:
+    """Put the environment's overrides into `content`; returns which variable each overridden key came from."""
     names = {_ENVIRONMENT_PREFIX + "DEVICE": ("", "device")}
     for field in msgspec.structs.fields(Config)[1:]:
         for key in field.type.__struct_fields__:
             names[f"{_ENVIRONMENT_PREFIX}{field.name}_{key}".upper()] = (field.name, key)
+    used = {}
     for variable in sorted(environment):
         if variable in names:
             section, key = names[variable]
             target = content.setdefault(section, {}) if section else content
             if isinstance(target, dict):
                 target[key] = _parse_variable(variable, environment[variable], section, key)
+                used[f"{section}.{key}".lstrip(".")] = variable
         elif variable.startswith(_ENVIRONMENT_PREFIX):
             # Other programs may use the prefix; only what looks like a mistyped key is an error.
             close = difflib.get_close_matches(variable, names, n=1, cutoff=0.85)
             if close:
-                raise ConfigError(f"{variable}: unknown variable; did you mean {close[0]}?")
+                raise ConfigError(f"unknown variable; did you mean {close[0]}?", variable)
+    return used
 
 
 def _parse_variable(variable: str, text: str, section: str, key: str) -> Any:
     """A list is written as YAML; anything else is a text, which may stand for a number or null."""
-    try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{variable}: not YAML: {' '.join(str(error).split())}") from error
+    value = _parse_yaml(text, variable) if text.startswith(("[", "{")) else text
     field = _field(section, key)
     try:
-        return msgspec.convert(value if isinstance(value, list | dict) else text, field.type, strict=False)
+        return msgspec.convert(value, field.type, strict=False)
     except msgspec.ValidationError as error:
-        raise ConfigError(f"{variable}: {_wanted(field, str(error).partition(' - at')[0])}") from error
+        raise ConfigError(_wanted(field, str(error).partition(" - at")[0]), variable) from error
 
 
 def _explain(error: msgspec.ValidationError) -> str:
@@ -271,13 +293,18 @@ def _wanted(field: msgspec.structs.FieldInfo, text: str) -> str:
     """What msgspec said of a value, with what the key is for or which texts it allows."""
     text = text.replace("Expected", "expected", 1).replace("Invalid enum value", "got", 1).replace("`", "")
     literals = _literals(field.type)
-    if literals:
-        return f"expected one of {', '.join(literals)}; {text}"
-    return text if isinstance(field.type, type) else f"{text} ({_meta_description(field.type)})"
+    if not literals:
+        return text if isinstance(field.type, type) else f"{text} ({_meta_description(field.type)})"
+    single = [value for argument in get_args(field.type) for value in _literals(argument, lists=False)]
+    listed = [value for value in literals if value not in single]
+    allowed = f"one of {', '.join(literals)}" if not listed else f"{', '.join(single)} or a list of {', '.join(listed)}"
+    return f"expected {allowed}; {text}"
 
 
-def _literals(annotation: Any) -> list[str]:
+def _literals(annotation: Any, *, lists: bool = True) -> list[str]:
     """The texts that an annotation allows, in order; empty where any text or a number is allowed."""
     if get_origin(annotation) is Literal:
         return [str(value) for value in get_args(annotation)]
-    return [value for argument in get_args(annotation) for value in _literals(argument)]
+    if get_origin(annotation) is list and not lists:
+        return []
+    return [value for argument in get_args(annotation) for value in _literals(argument, lists=lists)]

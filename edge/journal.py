@@ -7,20 +7,27 @@ observations and its alerts are one transaction. Alerts are numbered without gap
 from __future__ import annotations
 
 import fcntl
+import logging
 import os
 import sqlite3
 import threading
+import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
 
 import msgspec
 
 from edge.messages import alert_message, encode, uuid7
 from edge.records import Alert, FrameKey, Observation, Outcome
+from edge.text import printable
+
+_log = logging.getLogger(__name__)
 
 SCHEMA_VERSION = 1
+
+_LOCK_TRIES = 4
+_LOCK_PAUSE_S = 0.05
 
 _SCHEMA = """
 CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -120,18 +127,23 @@ class Journal:
         self._owner = _lock_file(self._path)
         try:
             self._database = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False, timeout=5.0)
+        except sqlite3.Error as error:
+            os.close(self._owner)
+            raise JournalError(f"journal {self._path}: {error}") from error
+        try:
             self.id = self._prepare()
             self._sequence = self._number("SELECT coalesce(max(sequence), 0) FROM alerts")
             self._waiting = self._number("SELECT count(*) FROM alerts WHERE delivered = 0")
-        except sqlite3.Error as error:
-            self._owner.close()
+        except (sqlite3.Error, OSError) as error:
+            self._database.close()
+            os.close(self._owner)
             raise JournalError(f"journal {self._path}: {error}") from error
 
     def close(self) -> None:
         """Fold the write-ahead log into the file and let go of it."""
         with self._lock:
             self._database.close()
-        self._owner.close()
+        os.close(self._owner)
 
     def record(self, frames: Iterable[FrameRecord]) -> int:
         """Keep what became of frames, with their observations and alerts, in one transaction.
@@ -191,9 +203,10 @@ class Journal:
                 # A delivery that a power cut forgets is sent again, and the receiver drops it by its id.
                 self._database.execute("PRAGMA synchronous = NORMAL")
                 self._database.execute("BEGIN IMMEDIATE")
-                self._database.executemany(
-                    "UPDATE alerts SET delivered = 1 WHERE sequence = ?", [(sequence,) for sequence in sequences]
-                )
+                marked = self._database.executemany(
+                    "UPDATE alerts SET delivered = 1 WHERE sequence = ? AND delivered = 0",
+                    [(sequence,) for sequence in sequences],
+                ).rowcount
                 self._database.execute("COMMIT")
             except sqlite3.OperationalError as error:
                 if self._database.in_transaction:
@@ -201,7 +214,7 @@ class Journal:
                 raise JournalFullError(f"journal {self._path}: {error}") from error
             finally:
                 self._database.execute("PRAGMA synchronous = FULL")
-            self._waiting -= len(sequences)
+            self._waiting -= marked
 
     @property
     def waiting(self) -> int:
@@ -221,6 +234,8 @@ class Journal:
         version = self._number("PRAGMA user_version")
         if version not in {0, SCHEMA_VERSION}:
             raise sqlite3.DatabaseError(f"has schema {version}, this program knows {SCHEMA_VERSION}")
+        if version == 0 and self._number("SELECT count(*) FROM sqlite_master") != 0:
+            raise sqlite3.DatabaseError("is another program's database")
         self._database.execute("PRAGMA journal_mode = WAL")
         self._database.execute("PRAGMA synchronous = FULL")
         if version == 0:
@@ -301,7 +316,11 @@ def read_counts(path: Path | str) -> Counts:
 
 
 def is_open(path: Path | str) -> bool:
-    """Whether a daemon has the journal open now."""
+    """Whether a daemon has the journal open now.
+
+    Raises:
+        JournalError: Its lock cannot be looked at.
+    """
     try:
         with open(f"{path}.lock", "rb") as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -309,31 +328,42 @@ def is_open(path: Path | str) -> bool:
         return False
     except BlockingIOError:
         return True
+    except OSError as error:
+        raise JournalError(f"journal {path}: cannot be looked at: {error.strerror}") from error
     return False
 
 
-def _lock_file(path: Path) -> IO[str]:
-    """Take the lock that says that this process owns the journal; it ends with the process, however that ends."""
+def _lock_file(path: Path) -> int:
+    """Take the lock that says that this process owns the journal; it ends with the process, however that ends.
+
+    Returns:
+        The descriptor that holds it.
+    """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        file = open(f"{path}.lock", "a+", encoding="utf-8")  # noqa: SIM115 - open for as long as the journal is
+        descriptor = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     except OSError as error:
         raise JournalError(f"journal {path}: cannot be opened: {error.strerror}") from error
+    for attempt in range(_LOCK_TRIES):
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            break
+        except BlockingIOError as error:
+            # Somebody who asks for the status holds it for an instant; a daemon holds it longer.
+            if attempt + 1 < _LOCK_TRIES:
+                time.sleep(_LOCK_PAUSE_S)
+                continue
+            owner = os.pread(descriptor, 32, 0).decode("ascii", "replace").strip()
+            os.close(descriptor)
+            message = f"journal {path}: another daemon has it open (process {printable(owner) or 'unknown'})"
+            raise JournalError(message) from error
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        file.seek(0)
-        owner = file.read(32).strip()
-        file.close()
-        raise JournalError(f"journal {path}: another daemon has it open (process {owner or 'unknown'})") from error
-    try:
-        file.truncate(0)
-        file.write(str(os.getpid()))
-        file.flush()
-    except OSError:
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, str(os.getpid()).encode(), 0)
+    except OSError as error:
         # The number is for people; on a full disk the lock alone must do.
-        pass
-    return file
+        _log.warning("journal %s: process number not noted: %s", path, error.strerror)
+    return descriptor
 
 
 def _sync_folder(folder: Path) -> None:

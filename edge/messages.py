@@ -17,12 +17,13 @@ import msgspec
 from msgspec import Meta
 
 from edge.records import Alert, Fix, Observation
+from edge.text import one_line
 
 SCHEMA = 1
 TOPIC_ROOT = "overflight"
 
 # msgspec writes a datetime without its zeros, so times are kept as the text that DESIGN asks for.
-Timestamp = Annotated[str, Meta(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$")]
+Timestamp = Annotated[str, Meta(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z\Z")]
 Probability = Annotated[float, Meta(ge=0, le=1)]
 
 
@@ -152,7 +153,10 @@ def decode_alert(payload: bytes) -> AlertMessage:
     Raises:
         msgspec.DecodeError: It is no JSON, or no alert; the message says what was expected where.
     """
-    return _alert_decoder.decode(payload)
+    try:
+        return _alert_decoder.decode(payload)
+    except (UnicodeDecodeError, RecursionError) as error:
+        raise msgspec.DecodeError(one_line(error)) from error
 
 
 def alert_message(alert: Alert, device: str, journal: str, sequence: int) -> AlertMessage:
@@ -208,11 +212,6 @@ def fix_quality(fix: Fix, at: datetime) -> FixQuality:
 def utc_now() -> datetime:
     """This moment, UTC."""
     return datetime.now(UTC)
-
-
-def printable(text: str) -> str:
-    """A text from elsewhere that is safe to print: what moves a cursor or hides is written out."""
-    return "".join(letter if letter.isprintable() else letter.encode("unicode_escape").decode("ascii") for letter in text)
 
 
 def rfc3339(moment: datetime) -> str:

@@ -25,6 +25,7 @@ from paho.mqtt.reasoncodes import ReasonCode
 from edge.config import ConfigError, UplinkConfig, broker_address
 from edge.journal import Journal, JournalFullError, WaitingAlert
 from edge.messages import HealthMessage, StatusMessage, encode, topic
+from edge.text import one_line
 
 _log = logging.getLogger(__name__)
 
@@ -257,7 +258,7 @@ class Uplink:
         self._back_off()
 
     def _on_connect_fail(self, client: _Client, data: Any) -> None:
-        self._condition(f"cannot connect to {self._config.url}: {_one_line(client.connect_error)}")
+        self._condition(f"cannot connect to {self._config.url}: {one_line(client.connect_error)}")
         self._back_off()
 
     def _on_publish(self, client: Any, data: Any, message_id: int, reason: ReasonCode, properties: Any) -> None:
@@ -303,7 +304,7 @@ def make_client(config: UplinkConfig, client_id: str) -> mqtt.Client:
             client.tls_set(config.ca_file or None, config.certificate_file or None, config.key_file or None)
         except (OSError, ssl.SSLError, ValueError) as error:
             files = ", ".join(name for name in (config.ca_file, config.certificate_file, config.key_file) if name)
-            raise ConfigError(f"uplink.ca_file, certificate_file, key_file: cannot use {files}: {_one_line(error)}") from error
+            raise ConfigError(f"uplink.ca_file, certificate_file, key_file: cannot use {files}: {one_line(error)}") from error
     return client
 
 
@@ -322,7 +323,3 @@ def _secret(key: str, path: str) -> str:
         return Path(path).read_text("utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"uplink.{key}: {path} cannot be read: {getattr(error, 'strerror', None) or error}") from error
-
-
-def _one_line(error: BaseException | None) -> str:
-    return " ".join(str(error).split()) if error else "unknown reason"

@@ -12,7 +12,8 @@ from typing import Any
 import msgspec
 
 from edge.config import UplinkConfig
-from edge.messages import AlertMessage, decode_alert, printable, topic
+from edge.messages import AlertMessage, decode_alert, topic
+from edge.text import one_line, printable
 from edge.uplink import connect, make_client
 
 _log = logging.getLogger(__name__)
@@ -95,7 +96,7 @@ class AlertFeed:
         try:
             self._arrived.put(decode_alert(message.payload))
         except msgspec.DecodeError as error:
-            _log.warning("%a: not an alert: %s", message.topic, error)
+            _log.warning("%a: not an alert: %s", message.topic, one_line(error))
 
 
 def alert_line(alert: AlertMessage) -> str:

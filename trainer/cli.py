@@ -16,16 +16,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     # TensorFlow reads this when it is imported.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    from edge.bundle import BundleError
     from trainer.datasets import DatasetError
     from trainer.export import ExportError
 
     try:
         return _COMMANDS[options.command](options)
-    except (DatasetError, ExportError) as error:
-        if options.debug:
-            raise
-        print(f"overflight-train: {error}", file=sys.stderr)
-        return 2
+    except (BundleError, DatasetError, ExportError) as error:
+        return _failed(options, str(error), error, 2)
+    except KeyboardInterrupt:
+        return 1
+    except Exception as error:  # noqa: BLE001 - shown in one line; with --debug it is raised
+        return _failed(options, f"{type(error).__name__}: {error} (--debug shows where)", error, 1)
+
+
+def _failed(options: argparse.Namespace, text: str, error: Exception, status: int) -> int:
+    if options.debug:
+        raise error
+    print(f"overflight-train: {' '.join(text.split())}", file=sys.stderr)
+    return status
 
 
 def _fit(options: argparse.Namespace) -> int:

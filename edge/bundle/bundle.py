@@ -78,10 +78,15 @@ def _read_regular(path: Path, limit: int) -> bytes:
         raise BundleError(f"{path.name} is missing") from None
     except OSError as error:
         raise BundleError(f"{path.name} cannot be read: {error.strerror}") from error
-    with os.fdopen(descriptor, "rb") as file:
+    try:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
             raise BundleError(f"{path.name} is not a regular file")
         if status.st_size > limit:
             raise BundleError(f"{path.name} has {status.st_size} bytes, at most {limit} are allowed")
-        return file.read(limit + 1)
+        with os.fdopen(descriptor, "rb", closefd=False) as file:
+            return file.read(limit + 1)
+    except OSError as error:
+        raise BundleError(f"{path.name} cannot be read: {error.strerror}") from error
+    finally:
+        os.close(descriptor)

@@ -13,6 +13,7 @@ import numpy as np
 
 from edge.bundle import Bundle, BundleError
 from edge.inference.engine import Engine, EngineError, Request, Result
+from edge.text import one_line
 
 if TYPE_CHECKING:
     from edge.records import Image
@@ -64,7 +65,7 @@ class LiteRtEngine:
             self._content = bundle.read(LITERT_MODEL)
             self._interpreter = Interpreter(model_content=self._content, num_threads=len(os.sched_getaffinity(0)))
         except (ImportError, BundleError, ValueError, RuntimeError) as error:
-            raise EngineError(f"LiteRT: {_one_line(error)}") from error
+            raise EngineError(f"LiteRT: {one_line(error)}") from error
         self._input = self._interpreter.get_input_details()[0]["index"]
         self._output = self._interpreter.get_output_details()[0]["index"]
         self._shape: tuple[int, ...] = ()
@@ -85,7 +86,7 @@ class LiteRtEngine:
                 self._interpreter.invoke()
                 probabilities = self._interpreter.get_tensor(self._output)
         except (ValueError, RuntimeError) as error:
-            raise EngineError(f"LiteRT: {_one_line(error)}") from error
+            raise EngineError(f"LiteRT: {one_line(error)}") from error
         return _Finished(Result(probabilities, (time.perf_counter() - started) * 1000))
 
 
@@ -109,7 +110,7 @@ class TensorFlowEngine:
             self._serve: Any = self._model.signatures["serving_default"]
             self._tensor = tf.constant
         except (ImportError, OSError, ValueError, KeyError, RuntimeError) as error:
-            raise EngineError(f"TensorFlow: {_one_line(error)}") from error
+            raise EngineError(f"TensorFlow: {one_line(error)}") from error
 
     def start(self, images: Sequence[Image]) -> Request:
         """As in `Engine`."""
@@ -118,9 +119,5 @@ class TensorFlowEngine:
             outputs = self._serve(images=self._tensor(np.stack(images)))
             probabilities = outputs["probabilities"].numpy()
         except (ValueError, RuntimeError) as error:
-            raise EngineError(f"TensorFlow: {_one_line(error)}") from error
+            raise EngineError(f"TensorFlow: {one_line(error)}") from error
         return _Finished(Result(probabilities, (time.perf_counter() - started) * 1000))
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split())[:300] or repr(error)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
 from edge.position.coordinates import check_coordinates
 from edge.records import Fix, Frame
+from edge.text import printable
 
 
 class ExifPosition:
@@ -43,7 +45,7 @@ class ExifPosition:
             self.name,
             frame.captured_at,
             altitude_m=_altitude(tags),
-            accuracy_m=_ratio(tags, "GPS GPSHPositioningError"),
+            accuracy_m=_accuracy(tags),
         )
 
 
@@ -51,15 +53,16 @@ def _angle(tags: Mapping[str, Any], name: str, positive: str, negative: str) -> 
     """Degrees from degrees, minutes and seconds and the letter of the hemisphere."""
     letter = str(getattr(tags.get(name + "Ref"), "values", "")).strip("\0 ").upper()[:1]
     if letter not in {positive, negative}:
-        raise ValueError(f"{name[4:]}Ref is {letter or 'missing'}, expected {positive} or {negative}")
+        raise ValueError(f"{name[4:]}Ref is {printable(letter) or 'missing'}, expected {positive} or {negative}")
     values = getattr(tags.get(name), "values", None)
     if not isinstance(values, list) or len(values) != 3:
         raise ValueError(f"{name[4:]} is not three numbers")
     try:
         degrees, minutes, seconds = (float(value) for value in values)
-    except (ZeroDivisionError, TypeError, ValueError) as error:
+    except (ZeroDivisionError, TypeError, ValueError, OverflowError) as error:
         raise ValueError(f"{name[4:]} has a part that is no number") from error
-    if minutes < 0 or minutes >= 60 or seconds < 0 or seconds >= 60 or degrees < 0:
+    # A camera that rounds up writes 60.
+    if not (0 <= minutes <= 60 and 0 <= seconds <= 60 and degrees >= 0):
         raise ValueError(f"{name[4:]} has a part out of range: {degrees:g} {minutes:g} {seconds:g}")
     angle = degrees + minutes / 60 + seconds / 3600
     return -angle if letter == negative else angle
@@ -74,12 +77,22 @@ def _altitude(tags: Mapping[str, Any]) -> float | None:
     return -altitude_m if below_sea_level else altitude_m
 
 
+def _accuracy(tags: Mapping[str, Any]) -> float | None:
+    """GPSHPositioningError, tag 0x1F; exifread 3.5 does not know its name."""
+    for name in ("GPS GPSHPositioningError", "GPS Tag 0x001F"):
+        accuracy_m = _ratio(tags, name)
+        if accuracy_m is not None and accuracy_m >= 0:
+            return accuracy_m
+    return None
+
+
 def _ratio(tags: Mapping[str, Any], name: str) -> float | None:
     """A single number; what is damaged is unknown, not wrong."""
     values = getattr(tags.get(name), "values", None)
     if not isinstance(values, list) or not values:
         return None
     try:
-        return float(values[0])
-    except (ZeroDivisionError, TypeError, ValueError):
+        value = float(values[0])
+    except (ZeroDivisionError, TypeError, ValueError, OverflowError):
         return None
+    return value if math.isfinite(value) else None

@@ -6,6 +6,7 @@ import re
 
 from edge.position.coordinates import check_coordinates
 from edge.records import Fix, Frame
+from edge.text import one_line
 
 
 class FilenamePosition:
@@ -25,8 +26,8 @@ class FilenamePosition:
         """
         try:
             pattern = re.compile(argument)
-        except re.error as error:
-            raise ValueError(f"not a regular expression: {error}") from error
+        except (re.error, OverflowError, RecursionError) as error:
+            raise ValueError(f"not a regular expression: {one_line(error)}") from error
         missing = {"latitude", "longitude"} - pattern.groupindex.keys()
         if missing:
             raise ValueError(

@@ -11,6 +11,7 @@ from edge.position.exif import ExifPosition
 from edge.position.filename import FilenamePosition
 from edge.position.fixed import FixedPosition
 from edge.records import Fix, Frame
+from edge.text import printable
 
 _log = logging.getLogger(__name__)
 
@@ -66,8 +67,8 @@ class Locator:
 def _provider(source: str) -> Provider:
     kind, _, argument = source.partition(":")
     if kind not in _PROVIDERS:
-        raise ConfigError(f"position.sources: {source}: expected one of {', '.join(_PROVIDERS)}")
+        raise ConfigError(f"position.sources: {printable(source)}: expected one of {', '.join(_PROVIDERS)}")
     try:
         return _PROVIDERS[kind](argument)
     except ValueError as error:
-        raise ConfigError(f"position.sources: {source}: {error}") from error
+        raise ConfigError(f"position.sources: {printable(source)}: {printable(str(error))}") from error

@@ -140,6 +140,12 @@ def test_classify_of_a_path_that_is_not_there_is_a_mistake(overflight: Overfligh
     assert (finished.returncode, finished.stderr) == (2, "overflight: /nowhere: no such file or folder\n")
 
 
+def test_a_position_source_that_is_mistyped_on_the_command_line_is_named(overflight: Overflight) -> None:
+    finished = overflight.run("classify", "--position", "exiff", overflight.inbox)
+    assert finished.returncode == 2
+    assert finished.stderr == "overflight: --position: exiff: expected one of exif, filename, fixed\n"
+
+
 def test_status_without_a_journal_says_so(overflight: Overflight) -> None:
     finished = overflight.run("status")
     assert finished.returncode == 1
