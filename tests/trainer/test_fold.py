@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import keras
 import numpy as np
 import pytest
@@ -74,14 +76,21 @@ def test_network_that_is_folded_is_not_changed_itself(trained: keras.Model, imag
     np.testing.assert_array_equal(judge(trained, images), expected)
 
 
+def norm(x: keras.KerasTensor, **options: bool) -> keras.KerasTensor:
+    """A batch norm that does something."""
+    normal = keras.initializers.RandomNormal
+    return layers.BatchNormalization(
+        beta_initializer=normal(stddev=0.5, seed=2),
+        moving_mean_initializer=normal(stddev=0.5, seed=3),
+        moving_variance_initializer=keras.initializers.RandomUniform(0.5, 2, seed=4),
+        **options,
+    )(x)
+
+
 def small_network(pixels: keras.KerasTensor) -> keras.Model:
     """A convolution with a bias and a batch norm behind it, on pixels that are not scaled."""
     x = layers.Conv2D(4, 3, bias_initializer=keras.initializers.RandomNormal(seed=1))(pixels)
-    x = layers.BatchNormalization(
-        beta_initializer=keras.initializers.RandomNormal(seed=2),
-        moving_mean_initializer=keras.initializers.RandomNormal(seed=3),
-        moving_variance_initializer=keras.initializers.RandomUniform(0.5, 2, seed=4),
-    )(x)
+    x = norm(x)
     x = layers.GlobalAveragePooling2D()(layers.ReLU()(x))
     return keras.Model(pixels, layers.Dense(2, activation="softmax")(x))
 
@@ -97,6 +106,32 @@ def test_network_without_a_scale_and_with_biases_is_folded_too() -> None:
 
 def test_network_whose_input_has_no_name_is_folded_too() -> None:
     assert_folds_to_the_same(small_network(keras.Input((16, 16, 3))))
+
+
+def activated_before_the_norm(pixels: keras.KerasTensor) -> keras.KerasTensor:
+    return norm(layers.Conv2D(4, 3, activation="relu")(pixels))
+
+
+def read_with_and_without_the_norm(pixels: keras.KerasTensor) -> keras.KerasTensor:
+    x = layers.Conv2D(4, 3)(pixels)
+    return layers.Add()([x, norm(x)])
+
+
+def norm_without_a_scale(pixels: keras.KerasTensor) -> keras.KerasTensor:
+    return norm(layers.Conv2D(4, 3)(pixels), scale=False)
+
+
+@pytest.mark.parametrize("part", [activated_before_the_norm, read_with_and_without_the_norm, norm_without_a_scale])
+def test_batch_norm_that_a_convolution_cannot_simply_apply_is_folded_right_or_refused(
+    part: Callable[[keras.KerasTensor], keras.KerasTensor],
+) -> None:
+    pixels = keras.Input((16, 16, 3), name="images")
+    x = layers.GlobalAveragePooling2D()(part(pixels))
+    model = keras.Model(pixels, layers.Dense(2, activation="softmax")(x))
+    try:
+        assert_folds_to_the_same(model)
+    except ValueError as refused:
+        assert model.name in str(refused)
 
 
 def test_network_that_does_not_begin_with_a_convolution_is_refused() -> None:
