@@ -7,7 +7,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from edge.capture.directory import FileChangedError, key_of, load_frame
-from edge.capture.image import SUFFIXES, ImageError
+from edge.capture.headers import ImageError
+from edge.capture.image import SUFFIXES
 from edge.capture.listing import Listing
 from edge.config import CaptureConfig
 from edge.inference import Classifier

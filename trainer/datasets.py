@@ -114,7 +114,10 @@ def _load(groups: Sequence[Sequence[Path]]) -> Tiles:
     files = [file for group in groups for file in group]
     images = np.empty((len(files), TILE_PX, TILE_PX, 3), np.uint8)
     for index, file in enumerate(files):
-        image = cv2.imread(str(file), cv2.IMREAD_COLOR)
+        try:
+            image = cv2.imread(str(file), cv2.IMREAD_COLOR)
+        except cv2.error:
+            image = None
         if image is None:
             raise DatasetError(f"{file}: not an image that can be read")
         if image.shape[:2] != (TILE_PX, TILE_PX):

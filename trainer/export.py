@@ -10,6 +10,7 @@ import json
 import os
 import shutil
 import tempfile
+import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from edge.inference import Classifier
 from edge.inference.engine import BATCH
 from edge.inference.openvino import IR
 from edge.inference.tensorflow import LITERT_MODEL, SAVED_MODEL
+from edge.text import one_line
 from trainer.datasets import Dataset, Tiles
 from trainer.fold import fold
 from trainer.metrics import score
@@ -56,13 +58,16 @@ def export(run: Path, name: str, version: int, datasets: Sequence[Dataset], targ
         target: Folder of the bundle; replaced if it is there, and not touched unless everything succeeds.
 
     Raises:
-        ExportError: The run folder is incomplete.
+        ExportError: The run folder is incomplete, or the target is something other than a bundle.
     """
     try:
         record = json.loads((run / "run.json").read_text())
+        labels = tuple(record["labels"])
         model = keras.models.load_model(run / "model.keras", compile=False)
-    except (OSError, ValueError, KeyError) as error:
-        raise ExportError(f"{run}: not a folder that fit wrote: {' '.join(str(error).split())}") from error
+    except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
+        raise ExportError(f"{run}: not a folder that fit wrote: {one_line(error)}") from error
+    if target.exists() and not (target / "manifest.json").is_file():
+        raise ExportError(f"{target}: exists and is not a bundle; it is not replaced")
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=".export-") as temporary:
         folder = Path(temporary) / target.name
@@ -72,7 +77,7 @@ def export(run: Path, name: str, version: int, datasets: Sequence[Dataset], targ
             schema=1,
             name=name,
             version=version,
-            labels=tuple(record["labels"]),
+            labels=labels,
             alert_labels=("damaged",),
             input=InputSpec(height, width, "BGR", None),
             threshold=0.5,

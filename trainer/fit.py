@@ -45,7 +45,7 @@ def fit(datasets: Sequence[Dataset], parameters: FitParameters, run: Path, *, qu
     keras.utils.set_random_seed(parameters.seed)
     tf.config.experimental.enable_op_determinism()
     images, labels = _epoch(datasets)
-    steps = len(labels) // parameters.batch
+    steps = max(len(labels) // parameters.batch, 1)
     schedule = keras.optimizers.schedules.CosineDecay(
         0.0, steps * parameters.epochs, warmup_target=parameters.learning_rate, warmup_steps=steps
     )

@@ -36,6 +36,10 @@ def fold(model: keras.Model) -> keras.Model:
     first = {layer.name for layer in model.layers if _reads_pixels(layer)}
     if len(first) != 1:
         raise ValueError(f"{model.name} begins with {len(first)} convolutions, expected one")
+    for layer in norms.values():
+        before = _before(layer)
+        if before.activation is not keras.activations.linear or len(before._outbound_nodes) != 1:
+            raise ValueError(f"{model.name}: {before.name} cannot apply the batch norm {layer.name}: its own output is used")
     gone = {layer.name for layer in (*norms.values(), *scaled.values())}
 
     def clone(layer: layers.Layer) -> layers.Layer:
@@ -52,7 +56,7 @@ def fold(model: keras.Model) -> keras.Model:
 
     folded = keras.models.clone_model(model, clone_function=clone, call_function=call)
     for layer in folded.layers:
-        if layer.name in gone:
+        if layer.name in gone or not layer.weights:
             continue
         weights = model.get_layer(layer.name).get_weights()
         if layer.name in first:
@@ -83,7 +87,8 @@ def _before(layer: layers.Layer) -> layers.Layer:
 def _with_norm(weights: list[Any], norm: layers.BatchNormalization) -> list[Any]:
     kernel, *rest = weights
     bias = rest[0] if rest else np.zeros(kernel.shape[-1], np.float32)
-    parts = (norm.gamma, norm.beta, norm.moving_mean, norm.moving_variance)
-    gamma, beta, mean, variance = (np.asarray(part) for part in parts)
+    mean, variance = np.asarray(norm.moving_mean), np.asarray(norm.moving_variance)
+    gamma = np.asarray(norm.gamma) if norm.scale else np.ones_like(mean)
+    beta = np.asarray(norm.beta) if norm.center else np.zeros_like(mean)
     scale = gamma / np.sqrt(variance + norm.epsilon)
     return [kernel * scale, beta + (bias - mean) * scale]

@@ -17,10 +17,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from edge.capture.image import SUFFIXES, ImageError, capture_time, decode
+from edge.capture.headers import ImageError
+from edge.capture.image import SUFFIXES, capture_time, decode
 from edge.capture.listing import Listing
 from edge.config import CaptureConfig
 from edge.records import Frame, FrameKey, Outcome
+from edge.text import printable
 
 _log = logging.getLogger(__name__)
 
@@ -95,6 +97,8 @@ class DirectorySource:
             next_scan = 0.0
             while not self._stopped:
                 self._wake.clear()
+                if self._stopped:
+                    return
                 if time.monotonic() >= next_scan:
                     for path in self._listing.scan():
                         yield from self._offer(path)
@@ -136,22 +140,27 @@ class DirectorySource:
             self._remember_refusal(found.path)
         self._apply_after(found, outcome)
         with self._lock:
-            self._in_flight.pop(found.path, None)
+            self._land(found)
         self._wake.set()
 
     def put_back(self, found: FoundFile) -> None:
         """Offer a file again when it has not changed for a while: it was incomplete, or changed while it was read."""
         waiting = _Waiting((found.key.size_bytes, found.key.modified_ns), time.monotonic(), self._config.incomplete_s)
         with self._lock:
-            self._in_flight.pop(found.path, None)
+            self._land(found)
             self._waiting[found.path] = waiting
         self._wake.set()
 
     def release(self, found: FoundFile) -> None:
         """Forget a file that vanished before it was read."""
         with self._lock:
-            self._in_flight.pop(found.path, None)
+            self._land(found)
         self._wake.set()
+
+    def _land(self, found: FoundFile) -> None:
+        """Take a file out of those in flight, unless a newer version of it is."""
+        if self._in_flight.get(found.path) == (found.key.size_bytes, found.key.modified_ns):
+            del self._in_flight[found.path]
 
     def _await_folder(self) -> bool:
         """Wait for the folder to exist, said once. False: stopped before."""
@@ -173,6 +182,8 @@ class DirectorySource:
             path = self._changed.popleft()
             for file in self._listing.scan(path) if os.path.isdir(path) else (path,):
                 yield from self._offer(file)
+                if self._stopped:
+                    return
         now = time.monotonic()
         with self._lock:
             due = [path for path, file in self._waiting.items() if now >= file.since + min(file.quiet_s, self._config.settle_s)]
@@ -259,14 +270,14 @@ class DirectorySource:
 def key_of(path: str, root: str, status: os.stat_result) -> FrameKey:
     """What tells a file below `root` from any other; bytes of its name that are no UTF-8 are written out."""
     name = os.fsencode(os.path.relpath(path, root)).decode("utf-8", "backslashreplace")
-    return FrameKey(root, name, *_signature(status))
+    return FrameKey(root, printable(name), *_signature(status))
 
 
 def load_frame(path: str, key: FrameKey, serve_px: tuple[int, int], limits: CaptureConfig) -> Frame:
     """Read and decode a file, if it still is the one that `key` says; raises as `DirectorySource.load`."""
     if key.size_bytes > limits.max_bytes:
         raise ImageError(f"{key.size_bytes} bytes, more than max_bytes ({limits.max_bytes})")
-    with open(path, "rb", buffering=0) as file:
+    with open(path, "rb", buffering=0, opener=_open_at_once) as file:
         status = os.fstat(file.fileno())
         if _signature(status) != (key.size_bytes, key.modified_ns):
             raise FileChangedError(path)
@@ -276,6 +287,11 @@ def load_frame(path: str, key: FrameKey, serve_px: tuple[int, int], limits: Capt
     image = decode(content, serve_px, limits.max_pixels)
     captured_at = capture_time(image.exif) or _EPOCH + timedelta(microseconds=key.modified_ns // 1000)
     return Frame(key, captured_at, image.width, image.height, image.pixels, image.exif)
+
+
+def _open_at_once(path: str, flags: int) -> int:
+    """Open without waiting for who writes into a pipe that took the file's place."""
+    return os.open(path, flags | os.O_NONBLOCK)
 
 
 def _signature(status: os.stat_result) -> tuple[int, int]:

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from edge.capture.headers import Header, ImageError, IncompleteImageError, read_header, why_unreadable
+
 if TYPE_CHECKING:
     from edge.records import Image
 
@@ -28,24 +30,11 @@ import cv2  # noqa: E402
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp"})
 
-_JPEG_START = b"\xff\xd8"
-_START_OF_SCAN = 0xDA
-_END_OF_IMAGE = b"\xff\xd9"
-_FRAME_MARKERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
-_PNG_START = b"\x89PNG\r\n\x1a\n"
 _REDUCED = {2: cv2.IMREAD_REDUCED_COLOR_2, 4: cv2.IMREAD_REDUCED_COLOR_4, 8: cv2.IMREAD_REDUCED_COLOR_8}
 
 # exifread logs what it cannot parse; a frame without EXIF is no event.
 logging.getLogger("exifread").setLevel(logging.CRITICAL)
 cv2.setNumThreads(1)
-
-
-class ImageError(ValueError):
-    """The bytes are not an image that can be used; the message is the reason, in one line."""
-
-
-class IncompleteImageError(ImageError):
-    """The image ends too early: the file may still be growing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,20 +68,24 @@ def decode(content: bytes, serve_px: tuple[int, int], max_pixels: int) -> Decode
     """
     if not content:
         raise IncompleteImageError("empty file")
-    header = _read_header(content)
+    header = read_header(content)
     if header.width * header.height > max_pixels:
         raise ImageError(f"claims {header.width}x{header.height} pixels, more than max_pixels ({max_pixels})")
     factor = _reduction(header, serve_px)
     # The axes of the pixels are those of the sensor, which is what a footprint needs: orientation tags are left alone.
     flags = _REDUCED.get(factor, cv2.IMREAD_COLOR) | cv2.IMREAD_IGNORE_ORIENTATION
+    encoded = content
+    if header.orientation_at:
+        # The decoder turns a TIFF whatever the flags say.
+        encoded = content[: header.orientation_at] + b"\1" + content[header.orientation_at + 1 :]
     try:
-        pixels = cv2.imdecode(np.frombuffer(content, np.uint8), flags)
+        pixels = cv2.imdecode(np.frombuffer(encoded, np.uint8), flags)
     except cv2.error as error:
         if "CV_IO_MAX_IMAGE" in str(error):
             raise ImageError(f"claims more than {_DECODER_MAX_PIXELS} pixels") from error
         raise ImageError(f"not an image that can be decoded ({error.err})") from error
     if pixels is None:
-        raise _unreadable(content)
+        raise why_unreadable(content)
     height, width = pixels.shape[:2]
     if height * width > max_pixels:
         raise ImageError(f"has {width}x{height} pixels, more than max_pixels ({max_pixels})")
@@ -109,6 +102,8 @@ def capture_time(exif: dict[str, Any]) -> datetime | None:
         day, clock = exif["GPS GPSDate"].values, exif["GPS GPSTimeStamp"].values
         start = datetime.strptime(day, "%Y:%m:%d").replace(tzinfo=UTC)
         hours, minutes, seconds = (float(part) for part in clock)
+        if not (0 <= hours < 24 and 0 <= minutes < 60 and 0 <= seconds < 61):
+            raise ValueError("no time of day")
         return start + timedelta(hours=hours, minutes=minutes, seconds=seconds)
     except (KeyError, ValueError, TypeError, ZeroDivisionError, OverflowError):
         pass
@@ -119,70 +114,20 @@ def capture_time(exif: dict[str, Any]) -> datetime | None:
         return None
 
 
-@dataclass(frozen=True, slots=True)
-class _Header:
-    """What the first bytes say; 0 where they are of no format that is read here."""
-
-    width: int = 0
-    height: int = 0
-    is_jpeg: bool = False
-    has_exif: bool = False
-
-
-def _read_header(content: bytes) -> _Header:
-    if content.startswith(_JPEG_START):
-        return _read_jpeg_header(content)
-    if content.startswith(_PNG_START) and len(content) >= 24:
-        width, height = (int.from_bytes(content[at : at + 4], "big") for at in (16, 20))
-        return _Header(width, height, has_exif=b"eXIf" in content)
-    # TIFF keeps its tags in the same structure that EXIF is.
-    return _Header(has_exif=content[:4] in {b"II*\0", b"MM\0*"} or content[8:12] == b"WEBP")
-
-
-def _read_jpeg_header(content: bytes) -> _Header:
-    """Walk the segments up to the first scan (ITU-T T.81, annex B) and see that the scan ends.
-
-    The decoder fills the missing part of a truncated photo with grey and calls it a success: only the end marker tells.
-    """
-    width = height = 0
-    has_exif = False
-    at = 2
-    while at + 4 <= len(content):
-        if content[at] != 0xFF:
-            raise ImageError("not a JPEG: a segment does not start where the one before it ends")
-        marker = content[at + 1]
-        if marker == 0xFF:
-            at += 1
-            continue
-        length = int.from_bytes(content[at + 2 : at + 4], "big")
-        if marker in _FRAME_MARKERS and at + 9 <= len(content):
-            height, width = (int.from_bytes(content[start : start + 2], "big") for start in (at + 5, at + 7))
-        elif marker == 0xE1 and content[at + 4 : at + 10] == b"Exif\0\0":
-            has_exif = True
-        elif marker == _START_OF_SCAN:
-            if content.find(_END_OF_IMAGE, at) < 0:
-                raise IncompleteImageError("truncated JPEG: its end is missing")
-            return _Header(width, height, is_jpeg=True, has_exif=has_exif)
-        at += 2 + max(length, 2)
-    raise IncompleteImageError("truncated JPEG: it ends within its header")
-
-
-def _reduction(header: _Header, serve_px: tuple[int, int]) -> int:
+def _reduction(header: Header, serve_px: tuple[int, int]) -> int:
     """The largest of 1, 2, 4, 8 by which a JPEG can shrink and still serve."""
     room = min(header.height // serve_px[0], header.width // serve_px[1])
     return next((factor for factor in (8, 4, 2) if header.is_jpeg and room >= factor), 1)
-
-
-def _unreadable(content: bytes) -> ImageError:
-    if content.startswith((_JPEG_START, _PNG_START)):
-        return IncompleteImageError("damaged or truncated image")
-    return ImageError("not an image: its first bytes are of no known format")
 
 
 def _read_exif(content: bytes) -> dict[str, Any]:
     """EXIF tags without maker notes; damaged EXIF costs its tags and not the picture."""
     import exifread
 
+    if content.startswith(b"RIFF"):
+        # The parser skips a prefix that WebP does not have.
+        at = content.find(b"EXIF")
+        content = content[at + 8 :].removeprefix(b"Exif\0\0")
     try:
         return dict(exifread.process_file(io.BytesIO(content), details=False))
     except Exception as error:  # noqa: BLE001 - the parser promises no closed set of errors for hostile input

@@ -76,7 +76,9 @@ class Listing:
         return observer
 
     def _skipped(self, path: str) -> bool:
-        return any(path == folder or path.startswith(folder + os.sep) for folder in self._skip)
+        if any(path == folder or path.startswith(folder + os.sep) for folder in self._skip):
+            return True
+        return any(part.startswith(".") and part != "." for part in os.path.relpath(path, self._root).split(os.sep))
 
     def _folder(self, folder: str, entered: set[tuple[int, int]], *, full: bool) -> Iterator[str]:
         if folder != self._root and os.path.islink(folder) and self._is_inside(os.path.realpath(folder)):
@@ -110,6 +112,14 @@ class Listing:
     def _entries(self, folder: str) -> list[tuple[str, bool]]:
         """Paths with whether each is a folder, in the order of the paths below them."""
         with os.scandir(folder) as entries:
-            found = [(entry.path, entry.is_dir()) for entry in entries if not entry.name.startswith(".")]
+            found = [(entry.path, _is_folder(entry)) for entry in entries if not entry.name.startswith(".")]
         found = [item for item in found if item[0] not in self._skip]
         return sorted(found, key=lambda item: item[0] + os.sep if item[1] else item[0])
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:
+        # A link to itself, or to where we may not look.
+        return False

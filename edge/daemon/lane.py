@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from edge.capture.directory import DirectorySource, FileChangedError, FoundFile
-from edge.capture.image import ImageError, IncompleteImageError
+from edge.capture.headers import ImageError, IncompleteImageError
 from edge.inference import Classifier
 from edge.inference.classifier import Started
 from edge.inference.engine import BATCH

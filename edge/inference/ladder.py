@@ -25,7 +25,7 @@ class Ladder:
         """
         self._rungs = list(rungs)
         self._degraded = degraded
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._engine: Engine | None = None
         self._step_down()
 
@@ -36,9 +36,10 @@ class Ladder:
         Raises:
             EngineError: The last one has failed.
         """
-        if self._engine is None:
-            raise EngineError("no engine is left")
-        return self._engine
+        with self._lock:
+            if self._engine is None:
+                raise EngineError("no engine is left")
+            return self._engine
 
     def leave(self, failed: Engine, reason: EngineError) -> Engine:
         """Leave an engine that failed; the next one is loaded unless another thread has done so already.
@@ -53,11 +54,11 @@ class Ladder:
             if self._engine is failed:
                 self._engine = None
                 self._report(f"{failed.name} on {failed.device} failed: {reason}")
-                self._step_down()
+                self._step_down(str(reason))
             return self.engine
 
-    def _step_down(self) -> None:
-        reasons = []
+    def _step_down(self, *reasons_before: str) -> None:
+        reasons = list(reasons_before)
         while self._engine is None and self._rungs:
             name, load = self._rungs.pop(0)
             try:

@@ -654,10 +654,9 @@ def test_file_that_the_system_refused_is_given_again_only_after_something_about_
     assert work_off(source, outcomes) == ["a.jpg"]
 
 
-@pytest.mark.parametrize("after", ["move", "delete"])
-def test_file_that_the_system_refused_stays_where_it_is(tmp_path: Path, after: str) -> None:
-    # Whether it is an image nobody knows yet: another try must find it.
+@pytest.mark.parametrize(("after", "left"), [("move", {"rejected/a.jpg"}), ("delete", {"a.jpg"})])
+def test_file_that_the_system_refused_is_set_aside_and_never_deleted(tmp_path: Path, after: str, left: set[str]) -> None:
     put(tmp_path / "a.jpg", b"x")
     outcomes: Outcomes = {}
     work_off(source_of(tmp_path, outcomes, after=after), outcomes, lambda found: "unavailable")
-    assert below(tmp_path) == {"a.jpg"}
+    assert below(tmp_path) == left
