@@ -39,8 +39,9 @@ from edge.uplink import Uplink
 
 _log = logging.getLogger(__name__)
 
+# Files that wait for a lane, and requests that wait for the journal.
 _FOUND_MAX = 16 * BATCH
-_RECORDED_MAX = 32 * BATCH
+_RECORDED_MAX = 32
 _LOOK_S = 0.2
 _STOP_S = 1.2
 

@@ -20,8 +20,8 @@ from edge.records import Frame, Observation, Tile
 from edge.triage import Triage
 
 Found: TypeAlias = "queue.Queue[FoundFile | None]"
-Recorded: TypeAlias = "queue.Queue[tuple[FoundFile, FrameRecord | None] | None]"
-"""What became of files, None for one that vanished before it was read; a None by itself ends the stage."""
+Recorded: TypeAlias = "queue.Queue[list[tuple[FoundFile, FrameRecord | None]] | None]"
+"""What became of the files of a request, None for one that vanished before it was read; a None by itself ends the stage."""
 
 _LOOK_S = 0.2
 
@@ -97,25 +97,27 @@ class Lane:
         except FileChangedError:
             self._source.put_back(found)
         except FileNotFoundError:
-            self._recorded.put((found, None))
+            self._recorded.put([(found, None)])
         except ImageError as error:
             if isinstance(error, IncompleteImageError) and found.may_grow:
                 self._source.put_back(found)
             else:
-                self._recorded.put((found, FrameRecord(found.key, None, "rejected", str(error))))
+                self._recorded.put([(found, FrameRecord(found.key, None, "rejected", str(error)))])
         except OSError as error:
             reason = f"cannot be read: {error.strerror}"
-            self._recorded.put((found, FrameRecord(found.key, None, "unavailable", reason)))
+            self._recorded.put([(found, FrameRecord(found.key, None, "unavailable", reason))])
         return None
 
     def _collect(self, running: _Running) -> None:
+        records: list[tuple[FoundFile, FrameRecord | None]] = []
         for (found, frame), prediction in zip(running.frames, running.request.predictions(), strict=True):
             tile = Tile(0, 0, frame.width, frame.height)
             observation = Observation(frame, tile, prediction, self._locator.locate(frame))
             alert = self._triage.decide(observation)
             alerts = () if alert is None else (alert,)
             record = FrameRecord(frame.key, rfc3339(frame.captured_at), "observed", None, (observation,), alerts)
-            self._recorded.put((found, record))
+            records.append((found, record))
+        self._recorded.put(records)
 
 
 @dataclass(frozen=True, slots=True)

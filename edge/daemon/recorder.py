@@ -6,7 +6,7 @@ import logging
 import queue
 import threading
 
-from edge.capture.directory import DirectorySource
+from edge.capture.directory import DirectorySource, FoundFile
 from edge.daemon.counters import Counters
 from edge.daemon.lane import Recorded
 from edge.health import Conditions
@@ -45,9 +45,9 @@ class Recorder:
         more = True
         while more:
             item = self._recorded.get()
-            items = []
+            items: list[tuple[FoundFile, FrameRecord | None]] = []
             while item is not None:
-                items.append(item)
+                items += item
                 try:
                     item = self._recorded.get_nowait()
                 except queue.Empty:
