@@ -175,7 +175,7 @@ class Uplink:
     def _pause(self) -> float | None:
         """Seconds until there is something to do without being woken."""
         moments = [self._mark_at] if self._delivered else []
-        if self._retry_at is not None:
+        if self._retry_at is not None and self._connected:
             moments.append(self._retry_at)
         return max(0.0, min(moments) - time.monotonic()) if moments else None
 
