@@ -43,7 +43,8 @@ _log = logging.getLogger(__name__)
 _FOUND_MAX = 16 * BATCH
 _RECORDED_MAX = 32
 _LOOK_S = 0.2
-_STOP_S = 1.2
+# A stop takes two seconds at most; the uplink needs the rest to say goodbye.
+_STOP_S = 0.8
 
 Progress = Callable[[Counters], None]
 
