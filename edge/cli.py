@@ -12,6 +12,7 @@ import logging
 import os
 import signal
 import sys
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -21,7 +22,11 @@ from edge import __version__
 from edge.config import DEFAULT_PATH, Config, ConfigError, describe, load
 
 if TYPE_CHECKING:
-    from edge.daemon import Counters, Summary
+    from edge.daemon import Counters, Daemon, Summary
+
+
+_STOP_SIGNALS = frozenset({signal.SIGTERM, signal.SIGINT})
+_ROOM_RETRY_S = 2.0
 
 
 class UsageError(Exception):
@@ -62,13 +67,20 @@ def _failed(options: argparse.Namespace, error: Exception, status: int) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
-    from edge.daemon import Daemon
-
-    daemon = Daemon(load(options.config))
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: daemon.stop())
+    # A handler would run in the midst of the main thread's waiting and could wait for a lock that it holds itself: so a
+    # thread waits for the signals, which are blocked in all others, those of the runtimes too.
+    signal.pthread_sigmask(signal.SIG_BLOCK, _STOP_SIGNALS)
+    config = load(options.config)
+    if options.once and not Path(config.capture.source).is_dir():
+        raise ConfigError(f"capture.source: {config.capture.source}: no such folder; only the daemon waits for one")
+    daemon = _open_daemon(config, wait=not options.once)
+    threading.Thread(target=_stop_on_signal, args=(daemon,), daemon=True).start()
     progress = _show_progress if options.once and sys.stderr.isatty() else None
     summary = daemon.run(once=options.once, deliver_s=options.deliver_timeout, progress=progress)
+    if daemon.unfinished:
+        # A decoder that is in the midst of a large image cannot be stopped; at the interpreter's end it would crash.
+        logging.shutdown()
+        os._exit(0)
     if progress is not None:
         print(file=sys.stderr)
     if options.json:
@@ -79,6 +91,31 @@ def _run(options: argparse.Namespace) -> int:
         print(f"overflight: {summary.waiting} alerts wait in the journal for the broker", file=sys.stderr)
         return 1
     return 0
+
+
+def _open_daemon(config: Config, *, wait: bool) -> Daemon:
+    """Open the daemon; where there is no room for its journal, say so once and wait for room."""
+    from edge.daemon import Daemon
+    from edge.journal import JournalFullError
+
+    said = False
+    while True:
+        try:
+            return Daemon(config)
+        except JournalFullError as error:
+            if not wait:
+                raise
+            if not said:
+                logging.error("%s: waiting for room", error)
+                said = True
+        if signal.sigtimedwait(_STOP_SIGNALS, _ROOM_RETRY_S) is not None:
+            raise KeyboardInterrupt
+
+
+def _stop_on_signal(daemon: Daemon) -> None:
+    while True:
+        signal.sigwait(_STOP_SIGNALS)
+        daemon.stop()
 
 
 def _show_progress(counters: Counters) -> None:

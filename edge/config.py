@@ -135,6 +135,8 @@ class Config(_Section, frozen=True):
         broker_address(self.uplink.url)
         if bool(self.uplink.certificate_file) != bool(self.uplink.key_file):
             raise ValueError("uplink.certificate_file and uplink.key_file: expected both or neither")
+        if self.uplink.password_file and not self.uplink.username_file:
+            raise ValueError("uplink.password_file: expected uplink.username_file beside it")
 
 
 def load(path: Path | None, environment: Mapping[str, str] | None = None) -> Config:
@@ -185,8 +187,8 @@ def broker_address(url: str) -> SplitResult:
     """
     try:
         parts = urlsplit(url)
-        valid = parts.scheme in {"mqtt", "mqtts"} and bool(parts.hostname) and parts.port != 0
-    except ValueError:
+        valid = parts.scheme in {"mqtt", "mqtts"} and bool((parts.hostname or "").encode("idna")) and parts.port != 0
+    except ValueError:  # UnicodeError, of a host that cannot be looked up, is one
         valid = False
     if not valid or "@" in url or not re.fullmatch(r"[a-z]+://[^\s/?#]+/?", url):
         # What stands before an @ may be a password.

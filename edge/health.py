@@ -11,6 +11,8 @@ from pathlib import Path
 
 import psutil
 
+from edge.text import one_line
+
 _log = logging.getLogger(__name__)
 
 
@@ -95,5 +97,10 @@ def _hottest() -> float | None:
     read = getattr(psutil, "sensors_temperatures", None)
     if read is None:
         return None
-    values = [sensor.current for sensors in read().values() for sensor in sensors if sensor.current is not None]
+    try:
+        values = [sensor.current for sensors in read().values() for sensor in sensors if sensor.current is not None]
+    except (OSError, ValueError) as error:
+        # A broken sensor must not cost more than its own reading.
+        _log.warning("temperature cannot be read: %s", one_line(error))
+        return None
     return max(values, default=None)

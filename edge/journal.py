@@ -9,6 +9,7 @@ from __future__ import annotations
 import fcntl
 import logging
 import os
+import shutil
 import sqlite3
 import threading
 import time
@@ -26,6 +27,8 @@ _log = logging.getLogger(__name__)
 
 SCHEMA_VERSION = 1
 
+# With less room than that a journal cannot be opened: SQLite needs as much for its index of the log.
+_ROOM_BYTES = 65_536
 _LOCK_TRIES = 4
 _LOCK_PAUSE_S = 0.05
 
@@ -72,7 +75,7 @@ class JournalError(Exception):
     """The journal cannot be opened; the message is one line that names the file and why."""
 
 
-class JournalFullError(Exception):
+class JournalFullError(JournalError):
     """There is no room on the disk (or no right to write) just now; nothing of the transaction was kept."""
 
 
@@ -119,6 +122,7 @@ class Journal:
 
         Raises:
             JournalError: Another daemon has it open, it cannot be written, or it is no journal of this version.
+            JournalFullError: There is no room on its disk.
         """
         self._path = Path(path)
         self._device = device
@@ -137,6 +141,8 @@ class Journal:
         except (sqlite3.Error, OSError) as error:
             self._database.close()
             os.close(self._owner)
+            if shutil.disk_usage(self._path.parent).free < _ROOM_BYTES:
+                raise JournalFullError(f"journal {self._path}: no room on the disk ({error})") from error
             raise JournalError(f"journal {self._path}: {error}") from error
 
     def close(self) -> None:
@@ -300,7 +306,11 @@ def read_counts(path: Path | str) -> Counts:
     if not Path(path).exists():
         raise JournalError(f"journal {path}: no such file")
     try:
-        database = sqlite3.connect(f"{Path(path).absolute().as_uri()}?mode=ro", uri=True, timeout=5.0)
+        uri = f"{Path(path).absolute().as_uri()}?mode=ro"
+        if not is_open(path) and not Path(f"{path}-wal").exists():
+            # Nobody writes: so whoever may read the file alone can, without the right to put a lock beside it.
+            uri += "&immutable=1"
+        database = sqlite3.connect(uri, uri=True, timeout=5.0)
         try:
             outcomes = dict(database.execute("SELECT outcome, count(*) FROM frames GROUP BY outcome"))
             observations, alerts, waiting = database.execute(

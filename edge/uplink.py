@@ -35,6 +35,7 @@ _READ_TOGETHER = 128
 # Deliveries are marked in the journal so many at once, or when the oldest has waited so long.
 _MARK_TOGETHER = 64
 _MARK_WITHIN_S = 0.05
+_MARK_RETRY_S = 1.0
 _REFUSED_RETRY_S = 30.0
 # A stop waits so long for each: the last acknowledgements, the goodbye, and the end of the connection.
 _STOP_S = 0.35
@@ -90,6 +91,9 @@ class Uplink:
         self._next: deque[WaitingAlert] = deque()
         self._cursor = 0
         self._retry_at: float | None = None
+        self._restart = False
+        self._refusing = False
+        self._journal_full = False
         self._wake = threading.Event()
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name="uplink", daemon=True)
@@ -163,8 +167,11 @@ class Uplink:
             while not self._stopping:
                 self._wake.wait(self._pause())
                 self._wake.clear()
+                if self._restart:
+                    self._begin_again()
                 self._take_acknowledged()
-                if len(self._delivered) >= _MARK_TOGETHER or not self._outstanding or time.monotonic() >= self._mark_at:
+                together = len(self._delivered) >= _MARK_TOGETHER or not self._outstanding
+                if time.monotonic() >= self._mark_at or (together and not self._journal_full):
                     self._mark_delivered()
                 if self._connected and (self._retry_at is None or time.monotonic() >= self._retry_at):
                     self._send()
@@ -172,6 +179,13 @@ class Uplink:
             self._mark_delivered()
         except Exception as error:  # noqa: BLE001 - it is raised again by the daemon
             self._failed(error)
+
+    def _begin_again(self) -> None:
+        """On a new connection nothing is outstanding: what the journal holds undelivered is sent, the oldest first."""
+        self._restart = False
+        self._outstanding.clear()
+        self._next.clear()
+        self._cursor = 0
 
     def _pause(self) -> float | None:
         """Seconds until there is something to do without being woken."""
@@ -190,6 +204,9 @@ class Uplink:
             if reason.is_failure:
                 self._refused(sequence, reason)
                 continue
+            if self._refusing:
+                self._refusing = False
+                self._condition(None)
             if not self._delivered:
                 self._mark_at = time.monotonic() + _MARK_WITHIN_S
             self._delivered.append(sequence)
@@ -200,28 +217,28 @@ class Uplink:
             return
         try:
             self._journal.mark_delivered(self._delivered)
-            self.delivered += len(self._delivered)
         except JournalFullError as error:
-            # The broker has them; not knowing that, we send them again, and the receiver drops them by id.
-            _log.error("uplink: %s: %d delivered alerts will be sent again", error, len(self._delivered))
-            self._send_again_from(min(self._delivered))
+            # They are not sent again while we live: we know that the broker has them, only the journal does not yet.
+            if not self._journal_full:
+                _log.error("uplink: %s: %d deliveries are not noted yet", error, len(self._delivered))
+            self._journal_full = True
+            self._mark_at = time.monotonic() + _MARK_RETRY_S
+            return
+        self._journal_full = False
+        self.delivered += len(self._delivered)
         self._delivered = []
 
     def _refused(self, sequence: int, reason: ReasonCode) -> None:
         _log.error("uplink: the broker refuses alert %d: %s", sequence, reason)
+        self._refusing = True
         self._condition(f"the broker refuses alerts: {reason}")
-        self._send_again_from(sequence)
-
-    def _send_again_from(self, sequence: int) -> None:
         self._cursor = min(self._cursor, sequence - 1)
         self._next.clear()
         self._retry_at = time.monotonic() + _REFUSED_RETRY_S
 
     def _send(self) -> None:
         """Publish waiting alerts until the window is full."""
-        if self._retry_at is not None:
-            self._retry_at = None
-            self._condition(None)
+        self._retry_at = None
         while self._connected and not self._stopping and len(self._outstanding) < self._window:
             if not self._next:
                 self._next.extend(self._journal.waiting_after(self._cursor, _READ_TOGETHER))
@@ -232,7 +249,6 @@ class Uplink:
                 sent = self._client.publish(topic(self._device, "alert"), alert.message, qos=1)
                 if sent.rc == MQTTErrorCode.MQTT_ERR_QUEUE_SIZE:
                     return
-                # Without a connection paho keeps it and sends it when there is one.
                 self._outstanding[sent.mid] = alert.sequence
             self._cursor = alert.sequence
             self._next.popleft()
@@ -245,6 +261,9 @@ class Uplink:
         # Two places are left for status messages.
         self._window = max(1, min(_WINDOW, getattr(properties, "ReceiveMaximum", _WINDOW)) - 2)
         self._tries = 0
+        # paho would send what it kept after what we say now: an old status would be the last word. The journal keeps alerts.
+        self._client.drop_out_messages()
+        self._restart = True
         self._connected = True
         _log.info("uplink: connected to %s, %d alerts wait", self._config.url, self._journal.waiting)
         self._condition(None)
@@ -286,6 +305,10 @@ class _Client(mqtt.Client):
         except OSError as error:
             self.connect_error = error
             raise
+        except UnicodeError as error:
+            # A host name that cannot be: paho expects nothing but OSError, and its thread would die.
+            self.connect_error = OSError(str(error))
+            raise self.connect_error from error
 
 
 def make_client(config: UplinkConfig, client_id: str) -> mqtt.Client:

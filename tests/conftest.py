@@ -34,7 +34,7 @@ def data() -> Path:
     """The real data."""
     folder = Path(os.environ.get("OVERFLIGHT_DATA", PROJECT.parent / "shared" / "data"))
     if not folder.is_dir():
-        pytest.skip(f"no data at {folder}; OVERFLIGHT_DATA may name another place")
+        _skip_or_fail(f"no data at {folder}; OVERFLIGHT_DATA may name another place")
     return folder
 
 

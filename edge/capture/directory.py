@@ -212,6 +212,7 @@ class DirectorySource:
             return
         signature = _signature(status)
         if not stat.S_ISREG(status.st_mode) or self._in_flight.get(path) == signature:
+            self._forget_waiting(path)
             return
         key = key_of(path, self._root, status)
         outcome = self._outcome_of(key)
@@ -219,9 +220,15 @@ class DirectorySource:
             found = self._settled(path, key)
             if found is not None:
                 yield found
-        elif outcome != "unavailable":
+        else:
+            self._forget_waiting(path)
+        if outcome in {"observed", "rejected"}:
             # A power cut can come between the journal and the move: what was recorded then is moved now.
             self._apply_after(FoundFile(key, path, may_grow=False), outcome)
+
+    def _forget_waiting(self, path: str) -> None:
+        with self._lock:
+            self._waiting.pop(path, None)
 
     def _settled(self, path: str, key: FrameKey) -> FoundFile | None:
         """The file if it has been left alone for long enough, by the clock of the file system or by our own."""

@@ -6,6 +6,7 @@ itself, which costs a third of the time and a sixty-fourth of the memory.
 
 from __future__ import annotations
 
+import errno
 import io
 import logging
 import os
@@ -83,12 +84,16 @@ def decode(content: bytes, serve_px: tuple[int, int], max_pixels: int) -> Decode
     except cv2.error as error:
         if "CV_IO_MAX_IMAGE" in str(error):
             raise ImageError(f"claims more than {_DECODER_MAX_PIXELS} pixels") from error
+        if error.code == cv2.Error.StsNoMem:
+            raise OSError(errno.ENOMEM, os.strerror(errno.ENOMEM)) from error
         raise ImageError(f"not an image that can be decoded ({error.err})") from error
     if pixels is None:
         raise why_unreadable(content)
     height, width = pixels.shape[:2]
     if height * width > max_pixels:
         raise ImageError(f"has {width}x{height} pixels, more than max_pixels ({max_pixels})")
+    if factor == 1:
+        pixels = _shrink(np.asarray(pixels, np.uint8), serve_px)
     exif = _read_exif(content) if header.has_exif else {}
     return Decoded(np.asarray(pixels, np.uint8), header.width or width, header.height or height, exif)
 
@@ -114,10 +119,24 @@ def capture_time(exif: dict[str, Any]) -> datetime | None:
         return None
 
 
+def _shrink(pixels: Image, serve_px: tuple[int, int]) -> Image:
+    """Average blocks of pixels as the JPEG decoder would have done, for formats whose decoder does not."""
+    height, width = pixels.shape[:2]
+    factor = _factor(min(height // serve_px[0], width // serve_px[1]))
+    if factor == 1:
+        return pixels
+    size = (-(-width // factor), -(-height // factor))
+    return np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def _factor(room: int) -> int:
+    return next((factor for factor in (8, 4, 2) if room >= factor), 1)
+
+
 def _reduction(header: Header, serve_px: tuple[int, int]) -> int:
     """The largest of 1, 2, 4, 8 by which a JPEG can shrink and still serve."""
     room = min(header.height // serve_px[0], header.width // serve_px[1])
-    return next((factor for factor in (8, 4, 2) if header.is_jpeg and room >= factor), 1)
+    return _factor(room) if header.is_jpeg else 1
 
 
 def _read_exif(content: bytes) -> dict[str, Any]:

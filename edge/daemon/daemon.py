@@ -29,7 +29,7 @@ from edge.daemon.counters import Counters, Summary
 from edge.daemon.lane import Found, Lane, Recorded
 from edge.daemon.recorder import Recorder
 from edge.health import Conditions, MachineWatch
-from edge.inference import Classifier, EngineError
+from edge.inference import Classifier
 from edge.inference.engine import BATCH, Mode
 from edge.journal import Journal
 from edge.messages import HealthMessage, Model, StatusMessage, rfc3339, utc_now
@@ -50,7 +50,11 @@ Progress = Callable[[Counters], None]
 
 
 class Daemon:
-    """The stages of one device, from a folder to a broker."""
+    """The stages of one device, from a folder to a broker.
+
+    Attributes:
+        unfinished: Whether, after `run`, a stage could not be ended in time. The process must then end at once.
+    """
 
     def __init__(self, config: Config) -> None:
         """Open everything that the configuration names; nothing runs yet.
@@ -68,6 +72,7 @@ class Daemon:
         self._status_path = status_path(journal_path)
         self._stopping = threading.Event()
         self._running = False
+        self.unfinished = False
         self._error: BaseException | None = None
         self._journal = Journal(journal_path, config.device)
         try:
@@ -136,12 +141,14 @@ class Daemon:
         finally:
             self.stop()
             deadline = time.monotonic() + _STOP_S
-            for thread in lanes:
+            for thread in (find, *lanes):
                 thread.join(max(0.0, deadline - time.monotonic()))
             self._end_recording(record, deadline)
             self._uplink.stop()
             self._save_status(msgspec.structs.replace(self.status(), state="offline", reasons=["stopped"]))
-            self._journal.close()
+            self.unfinished = any(thread.is_alive() for thread in (find, *lanes, record))
+            if not self.unfinished:
+                self._journal.close()
         if self._error is not None:
             raise self._error
         engine = self._classifier.engine
@@ -163,10 +170,7 @@ class Daemon:
         """How the device is now."""
         reasons = self._conditions.reasons()
         model = self._bundle.model
-        try:
-            engine = self._classifier.engine
-        except EngineError:
-            engine = None
+        engine = self._classifier.current
         return StatusMessage(
             device=self._config.device,
             state="degraded" if reasons else "online",

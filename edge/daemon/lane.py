@@ -17,6 +17,7 @@ from edge.journal import FrameRecord
 from edge.messages import rfc3339
 from edge.position import Locator
 from edge.records import Frame, Observation, Tile
+from edge.text import one_line
 from edge.triage import Triage
 
 Found: TypeAlias = "queue.Queue[FoundFile | None]"
@@ -83,7 +84,14 @@ class Lane:
         return batch, True
 
     def _start(self, batch: Iterable[FoundFile]) -> list[_Running]:
-        loaded = [(found, frame) for found in batch if (frame := self._load(found)) is not None]
+        loaded = []
+        for found in batch:
+            # What is left now is found again at the next start.
+            if self._stopping.is_set():
+                break
+            frame = self._load(found)
+            if frame is not None:
+                loaded.append((found, frame))
         running, at = [], 0
         for request in self._classifier.start([frame.pixels for _, frame in loaded]):
             running.append(_Running(request, loaded[at : at + request.count]))
@@ -104,7 +112,7 @@ class Lane:
             else:
                 self._recorded.put([(found, FrameRecord(found.key, None, "rejected", str(error)))])
         except OSError as error:
-            reason = f"cannot be read: {error.strerror}"
+            reason = f"cannot be read: {one_line(error)}"
             self._recorded.put([(found, FrameRecord(found.key, None, "unavailable", reason))])
         return None
 

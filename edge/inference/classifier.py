@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -19,8 +20,17 @@ from edge.records import Prediction
 if TYPE_CHECKING:
     from edge.records import Image
 
+_log = logging.getLogger(__name__)
+
 _TENSORFLOW = "TENSORFLOW"
+
+# Pixels of larger images go in fewer at a time: inside the graph each takes sixteen times its bytes.
+_RUN_BYTES = 4 << 20
 _AUTO = ("CPU", _TENSORFLOW)
+
+
+def _log_reason(reason: str) -> None:
+    _log.warning("inference: %s", reason)
 
 
 class Classifier:
@@ -37,14 +47,14 @@ class Classifier:
         devices: Sequence[str] | None = None,
         mode: Mode = "throughput",
         cache: Path | None = None,
-        degraded: Callable[[str], None] = lambda reason: None,
+        degraded: Callable[[str], None] = _log_reason,
     ) -> None:
         """
         Args:
             devices: In order of preference, out of OpenVINO's names and TENSORFLOW; None: CPU, then TensorFlow.
             mode: Throughput where images wait in line, latency where the newest counts.
             cache: Folder for compiled models.
-            degraded: Is told in one line why an engine was left for a worse one.
+            degraded: Is told in one line why an engine was left for a worse one; by default the log is.
 
         Raises:
             EngineError: No engine works.
@@ -68,6 +78,11 @@ class Classifier:
         """The engine in use."""
         return self._ladder.engine
 
+    @property
+    def current(self) -> Engine | None:
+        """The engine in use, without waiting for one that is being loaded; None while there is none."""
+        return self._ladder.current
+
     def classify(self, images: Sequence[Image]) -> list[Prediction]:
         """Classify images of any sizes, in their order.
 
@@ -86,7 +101,7 @@ class Classifier:
         """
         runs: list[list[Image]] = []
         for image in images:
-            if runs and len(runs[-1]) < BATCH and runs[-1][0].shape == image.shape:
+            if runs and runs[-1][0].shape == image.shape and len(runs[-1]) < min(BATCH, max(1, _RUN_BYTES // image.size)):
                 runs[-1].append(image)
             else:
                 runs.append([image])

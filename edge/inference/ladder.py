@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections.abc import Callable, Sequence
 
 from edge.inference.engine import Engine, EngineError, Loader
-
-_log = logging.getLogger(__name__)
 
 
 class Ladder:
@@ -41,6 +38,11 @@ class Ladder:
                 raise EngineError("no engine is left")
             return self._engine
 
+    @property
+    def current(self) -> Engine | None:
+        """The engine in use, without waiting for one that is being loaded."""
+        return self._engine
+
     def leave(self, failed: Engine, reason: EngineError) -> Engine:
         """Leave an engine that failed; the next one is loaded unless another thread has done so already.
 
@@ -53,22 +55,20 @@ class Ladder:
         with self._lock:
             if self._engine is failed:
                 self._engine = None
-                self._report(f"{failed.name} on {failed.device} failed: {reason}")
-                self._step_down(str(reason))
+                self._step_down([f"{failed.name} on {failed.device} failed: {reason}"], [str(reason)])
             return self.engine
 
-    def _step_down(self, *reasons_before: str) -> None:
-        reasons = list(reasons_before)
+    def _step_down(self, said: Sequence[str] = (), reasons: Sequence[str] = ()) -> None:
+        """Load the next rung that can be loaded, and then say why those before it were left: who asks then sees it."""
+        said, reasons = list(said), list(reasons)
         while self._engine is None and self._rungs:
             name, load = self._rungs.pop(0)
             try:
                 self._engine = load()
             except EngineError as error:
                 reasons.append(str(error))
-                self._report(f"{name} cannot be used: {error}")
+                said.append(f"{name} cannot be used: {error}")
+        for reason in said:
+            self._degraded(reason)
         if self._engine is None:
-            raise EngineError("no engine works: " + ("; ".join(reasons) or "none is left"))
-
-    def _report(self, reason: str) -> None:
-        _log.error("inference: %s", reason)
-        self._degraded(reason)
+            raise EngineError("no engine works: " + ("; ".join(reasons) or "none is named"))

@@ -21,7 +21,7 @@ _CONVERTER = "openvino.tools.ovc"
 
 
 class OpenVinoEngine:
-    """Runs a bundle's IR. Tiles of the model's own size go in full batches, images of any other size one by one.
+    """Runs a bundle's IR. Tiles of the model's own size go in full batches of their own graph.
 
     Colour, size and scale are the graph's business: pixels go in as they were decoded.
     """

@@ -45,7 +45,7 @@ def test_every_command_has_help_with_an_example(command: str) -> None:
 def test_a_mistake_in_the_config_is_one_line_with_file_key_and_what_is_allowed(
     overflight: Overflight, config: dict[str, Any], said: str
 ) -> None:
-    overflight.config = config | {"journal": {"path": str(overflight.journal)}}
+    overflight.config |= config
     finished = overflight.run("run", "--once")
     assert finished.returncode == 2
     (line,) = finished.stderr.splitlines()
@@ -138,6 +138,21 @@ def test_classify_goes_on_after_a_bad_image_and_fails_in_the_end(
 def test_classify_of_a_path_that_is_not_there_is_a_mistake(overflight: Overflight) -> None:
     finished = overflight.run("classify", "/nowhere")
     assert (finished.returncode, finished.stderr) == (2, "overflight: /nowhere: no such file or folder\n")
+
+
+def test_once_on_a_folder_that_is_not_there_is_a_mistake(overflight: Overflight) -> None:
+    overflight.inbox.rmdir()
+    finished = overflight.run("run", "--once")
+    assert finished.returncode == 2
+    assert "capture.source" in finished.stderr
+    assert "no such folder" in finished.stderr
+
+
+def test_a_password_without_a_user_name_is_a_mistake(overflight: Overflight) -> None:
+    overflight.config["uplink"] = {"password_file": "/secret"}
+    finished = overflight.run("run", "--once")
+    assert finished.returncode == 2
+    assert "uplink.password_file: expected uplink.username_file" in finished.stderr
 
 
 def test_a_position_source_that_is_mistyped_on_the_command_line_is_named(overflight: Overflight) -> None:
