@@ -459,3 +459,11 @@ def test_damaged_bytes_give_pixels_or_an_image_error_and_nothing_else(content: b
     assert decoded.pixels.size <= 3_000_000
     moment = capture_time(decoded.exif)
     assert moment is None or moment.tzinfo is UTC
+
+
+def test_large_png_is_shrunk_as_a_jpeg_of_its_size_would_be() -> None:
+    content = cv2.imencode(".png", np.full((1200, 1600, 3), 90, np.uint8))[1].tobytes()
+    decoded = decode(content, SERVE_PX, MAX_PIXELS)
+    assert (decoded.width, decoded.height) == (1600, 1200)
+    assert decoded.pixels.shape == (150, 200, 3)
+    assert (decoded.pixels == 90).all()
