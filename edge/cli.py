@@ -77,11 +77,18 @@ def _run(options: argparse.Namespace) -> int:
     threading.Thread(target=_stop_on_signal, args=(daemon,), daemon=True).start()
     progress = _show_progress if options.once and sys.stderr.isatty() else None
     summary = daemon.run(once=options.once, deliver_s=options.deliver_timeout, progress=progress)
+    status = _report_run(options, summary, shown_progress=progress is not None)
     if daemon.unfinished:
         # A decoder that is in the midst of a large image cannot be stopped; at the interpreter's end it would crash.
         logging.shutdown()
-        os._exit(0)
-    if progress is not None:
+        sys.stdout.flush()
+        os._exit(status)
+    return status
+
+
+def _report_run(options: argparse.Namespace, summary: Summary, *, shown_progress: bool) -> int:
+    """Print what a run did; returns the exit status."""
+    if shown_progress:
         print(file=sys.stderr)
     if options.json:
         print(json.dumps(asdict(summary)))

@@ -162,7 +162,7 @@ class Daemon:
         return self._journal.id
 
     def stop(self) -> None:
-        """Stop soon, from any thread or a signal handler: frames in hand are finished, the rest is left for next time."""
+        """Stop soon, from any thread but no signal handler: frames in hand are finished, the rest is left for next time."""
         self._stopping.set()
         self._source.stop()
 
