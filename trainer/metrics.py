@@ -1,4 +1,4 @@
-"""What is measured of a model's decisions."""
+"""What is measured of a model's probabilities."""
 
 from __future__ import annotations
 
@@ -8,16 +8,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-def score(decided: NDArray[np.integer[Any]], labels: NDArray[np.int32]) -> dict[str, Any]:
-    """Accuracy and balanced accuracy (the mean of the labels' recalls), both 0..1.
+def recalls(decided: NDArray[np.integer[Any]], labels: NDArray[np.int32]) -> list[float]:
+    """Of each label that occurs, the share of its tiles that was decided for it, 0..1."""
+    return [float((decided[labels == label] == label).mean()) for label in np.unique(labels)]
+
+
+def score(probabilities: NDArray[np.floating[Any]], labels: NDArray[np.int32]) -> dict[str, Any]:
+    """Number of tiles, accuracy, and balanced accuracy (the mean of the labels' recalls), both 0..1.
 
     Args:
-        decided: (n,), the label decided for each tile.
-        labels: (n,), the true one.
+        probabilities: (n, labels).
+        labels: (n,), the true one of each tile.
     """
-    recalls = [float((decided[labels == label] == label).mean()) for label in np.unique(labels)]
+    decided = probabilities.argmax(axis=1)
     return {
         "tiles": len(labels),
         "accuracy": round(float((decided == labels).mean()), 4),
-        "balanced_accuracy": round(float(np.mean(recalls)), 4),
+        "balanced_accuracy": round(float(np.mean(recalls(decided, labels))), 4),
     }

@@ -24,9 +24,9 @@ def overflight_s(labels: int, tile_px: int = 128) -> keras.Model:
         x = layers.Add()([x, _convolution(x, filters, stride=1)])
     x = layers.GlobalAveragePooling2D()(x)
     x = layers.Dropout(0.1)(x)
-    return keras.Model(images, layers.Dense(labels, activation="softmax", name="probabilities")(x), name="overflight-s")
+    return keras.Model(images, layers.Dense(labels, activation="softmax", name="logits")(x), name="overflight-s")
 
 
 def _convolution(x: Any, filters: int, stride: int) -> Any:
     x = layers.Conv2D(filters, 3, strides=stride, padding="same", use_bias=False, kernel_initializer="he_normal")(x)
-    return layers.ReLU()(layers.BatchNormalization()(x))
+    return layers.ReLU()(layers.BatchNormalization(momentum=0.95)(x))

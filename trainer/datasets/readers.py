@@ -1,0 +1,61 @@
+"""One reader for each kind of data; each gives a `Dataset`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from trainer.datasets.files import images_in, load
+from trainer.datasets.tiles import Dataset, DatasetError
+
+DAMAGE_LABELS = ("damaged", "undamaged")
+
+_TRAIN_FOLDER = "train"
+_HELD_OUT_FOLDERS = ("validation", "val", "test")
+
+
+def read_harvey(location: str, repeats: int) -> Dataset:
+    """Tiles of Greater Houston after Hurricane Harvey (Cao and Choe, 2018, doi 10.17603/ds2-3cca-f398).
+
+    The file name is ``<longitude>_<latitude>.jpeg``. Published with its own validation split, whose tiles lie beside
+    training tiles.
+    """
+    root = Path(location)
+    classes = ("damage", "no_damage")
+    parts = {
+        part: [images_in(root / folder / name) for name in classes]
+        for part, folder in (("train", "train"), ("held_out", "validation"))
+    }
+    return load("harvey", root, parts, DAMAGE_LABELS, repeats)
+
+
+def read_haiti(location: str, repeats: int) -> Dataset:
+    """Grey tiles of Port-au-Prince after the earthquake of 2010, without coordinates."""
+    root = Path(location)
+    return load("haiti", root, {"train": [images_in(root / name) for name in DAMAGE_LABELS]}, DAMAGE_LABELS, repeats)
+
+
+def read_folder(location: str, repeats: int) -> Dataset:
+    """A tree with one folder for each label; or two such trees, ``train`` beside ``validation`` (or ``val``, or ``test``)."""
+    root = Path(location)
+    held_out = next((root / name for name in _HELD_OUT_FOLDERS if (root / name).is_dir()), None)
+    if not (root / _TRAIN_FOLDER).is_dir() or held_out is None:
+        labels = _label_folders(root)
+        parts = {"train": [images_in(root / label) for label in labels]}
+    else:
+        labels = _label_folders(root / _TRAIN_FOLDER)
+        if _label_folders(held_out) != labels:
+            raise DatasetError(f"{held_out}: its folders are not those of {root / _TRAIN_FOLDER} ({', '.join(labels)})")
+        parts = {
+            part: [images_in(folder / label) for label in labels]
+            for part, folder in (("train", root / _TRAIN_FOLDER), ("held_out", held_out))
+        }
+    return load(root.resolve().name or "root", root, parts, labels, repeats)
+
+
+def _label_folders(root: Path) -> list[str]:
+    if not root.is_dir():
+        raise DatasetError(f"{root}: no such folder")
+    labels = sorted(entry.name for entry in root.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+    if len(labels) < 2:
+        raise DatasetError(f"{root}: expected a folder for each label, two at least; found {', '.join(labels) or 'none'}")
+    return labels

@@ -1,0 +1,8 @@
+"""Training: from data sets to a run folder."""
+
+from trainer.fit.augment import LEVELS
+from trainer.fit.fit import FitError, fit
+from trainer.fit.folds import cross_validate
+from trainer.fit.parameters import FitParameters
+
+__all__ = ["LEVELS", "FitError", "FitParameters", "cross_validate", "fit"]

@@ -1,0 +1,74 @@
+"""Batches of augmented tiles, the same ones for the same seed, epoch and number of workers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from trainer.datasets import Tiles
+from trainer.fit.augment import Augmentation, augment
+
+
+class Batches:
+    """All training tiles of a run; each epoch shuffles and changes them anew."""
+
+    def __init__(
+        self,
+        tiles: Sequence[Tiles],
+        repeats: Sequence[int],
+        *,
+        labels: int,
+        batch: int,
+        how: Augmentation,
+        seed: int,
+        worker: tuple[int, int] = (0, 1),
+    ) -> None:
+        """
+        Args:
+            tiles: Of each data set.
+            repeats: How often the tiles of each data set come up in an epoch.
+            labels: How many there are.
+            batch: Tiles in a step, of all workers together.
+            worker: Which one this is, from 0, and how many there are; each takes its share of every batch.
+        """
+        self._tiles = Tiles.concatenate(tiles)
+        counts = np.concatenate([np.full(len(part), times) for part, times in zip(tiles, repeats, strict=True)])
+        self._order = np.repeat(np.arange(len(counts)), counts)
+        self._labels = labels
+        self._how = how
+        self._seed = seed
+        self._worker = worker
+        # A small set is one batch; the last, incomplete batch of a large one would be a step of another size.
+        self._batch = min(batch, len(self._order)) // worker[1] * worker[1]
+        self.steps = len(self._order) // self._batch
+        self.shape = (self._batch // worker[1], *self._tiles.images.shape[1:])
+
+    def epoch(self, number: int) -> tf.data.Dataset:
+        """The steps of an epoch: (share of the batch, side, side, 3) uint8 RGB and (share, labels) float32, rows sum to 1."""
+        signature = (tf.TensorSpec(self.shape, tf.uint8), tf.TensorSpec((self.shape[0], self._labels), tf.float32))
+        options = tf.data.Options()
+        options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
+        options.threading.private_threadpool_size = 1
+        generated = tf.data.Dataset.from_generator(lambda: self._epoch(number), output_signature=signature)
+        return generated.prefetch(4).with_options(options)
+
+    def _epoch(self, number: int) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.float32]]]:
+        # The order is one for all workers, the changes are each worker's own.
+        order = np.random.default_rng([self._seed, number]).permutation(self._order)
+        index, workers = self._worker
+        rng = np.random.default_rng([self._seed, number, index])
+        for start in range(0, self.steps * self._batch, self._batch):
+            yield self._changed(order[start + index : start + self._batch : workers], rng)
+
+    def _changed(self, indices: NDArray[Any], rng: np.random.Generator) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+        images = np.stack([augment(self._tiles.images[index], self._how, rng) for index in indices])
+        labels = np.eye(self._labels, dtype=np.float32)[self._tiles.labels[indices]]
+        if rng.random() < self._how.mix:
+            share = float(rng.beta(0.3, 0.3))
+            images = (share * images + (1 - share) * np.roll(images, 1, axis=0)).astype(np.uint8)
+            labels = (share * labels + (1 - share) * np.roll(labels, 1, axis=0)).astype(np.float32)
+        return images, labels

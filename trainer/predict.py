@@ -1,0 +1,98 @@
+"""Asks a network for probabilities, whatever form it has: a run folder, an export or a bundle."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trainer.errors import TrainerError
+from trainer.run import RECORD, Run
+
+Precision = Literal["fp32", "fp16", "int8"]
+PRECISIONS: tuple[Precision, ...] = ("fp32", "fp16", "int8")
+IR_FILES: dict[str, str] = {
+    "fp32": "ir/model-fp32.xml",
+    "fp16": "ir/model.xml",
+    "int8": "ir/model-int8.xml",
+}
+_BATCH = 64
+
+
+class PredictError(TrainerError):
+    """What was named is no network; the message says what is expected."""
+
+
+@dataclass(frozen=True, slots=True)
+class Predictor:
+    """A network that can be asked.
+
+    Attributes:
+        name: For people: the path, and the precision where there are several.
+        labels: In the order of its output.
+        call: (n, side, side, 3) uint8 RGB → (n, labels) float32, rows sum to 1.
+    """
+
+    name: str
+    labels: tuple[str, ...]
+    call: Callable[[NDArray[np.uint8]], NDArray[np.float32]]
+
+    def probabilities(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Of any number of images, batch by batch."""
+        return np.concatenate([self.call(images[at : at + _BATCH]) for at in range(0, len(images), _BATCH)])
+
+
+def open_predictor(subject: Path, precision: Precision | None = None) -> Predictor:
+    """Open a run folder, an export or a bundle.
+
+    Args:
+        precision: Of an export or a bundle; None: INT8 where it is there, else FP16. A run folder is FP32.
+
+    Raises:
+        PredictError: It is none of them, or has no such precision.
+        RunError, BundleError: It is damaged.
+    """
+    if (subject / RECORD).is_file():
+        if precision not in {None, "fp32"}:
+            raise PredictError(f"{subject}: a run folder is fp32, not {precision}; export it first")
+        run = Run.open(subject)
+        return Predictor(str(subject), run.labels, keras_call(run.network()))
+    labels = _labels(subject)
+    wanted: Sequence[str] = ("int8", "fp16") if precision is None else (precision,)
+    for name in wanted:
+        if (subject / IR_FILES[name]).is_file():
+            return Predictor(f"{subject} {name}", labels, openvino_call(subject / IR_FILES[name]))
+    raise PredictError(f"{subject}: has no {IR_FILES[wanted[0]]}")
+
+
+def keras_call(model: Any) -> Callable[[NDArray[np.uint8]], NDArray[np.float32]]:
+    """What a Keras network of RGB pixels says."""
+    return lambda images: np.asarray(model(images.astype(np.float32), training=False), np.float32)
+
+
+def openvino_call(xml: Path) -> Callable[[NDArray[np.uint8]], NDArray[np.float32]]:
+    """What an IR of BGR pixels says, computed in FP32 except where it is quantized, as on the device."""
+    import openvino
+
+    properties = {"PERFORMANCE_HINT": "THROUGHPUT", "INFERENCE_PRECISION_HINT": "f32"}
+    compiled = openvino.Core().compile_model(xml, "CPU", properties)
+
+    def call(images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        return np.array(compiled(np.ascontiguousarray(images[..., ::-1]))[0], np.float32)
+
+    return call
+
+
+def _labels(subject: Path) -> tuple[str, ...]:
+    from edge.bundle import Bundle
+    from trainer.export.record import EXPORT_RECORD, ExportRecord
+
+    if (subject / "manifest.json").is_file():
+        return Bundle.open(subject).manifest.labels
+    if (subject / EXPORT_RECORD).is_file():
+        return ExportRecord.open(subject).labels
+    raise PredictError(f"{subject}: expected a run folder (with {RECORD}), an export (with {EXPORT_RECORD}) or a bundle")
