@@ -1,7 +1,8 @@
-"""Brings TensorFlow up without the lines that its C++ part writes to standard error before it can be told not to."""
+"""Brings TensorFlow up without the lines that it writes to standard error: about itself, and for those who build it."""
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 import tempfile
@@ -16,8 +17,7 @@ def import_tensorflow() -> None:
         kept = os.dup(2)
         os.dup2(said.fileno(), 2)
         try:
-            import tensorflow  # noqa: F401
-
+            import tensorflow as tf
         except BaseException:
             said.seek(0)
             os.write(kept, said.read())
@@ -25,3 +25,5 @@ def import_tensorflow() -> None:
         finally:
             os.dup2(kept, 2)
             os.close(kept)
+    tf.get_logger().setLevel(logging.ERROR)
+    logging.getLogger("absl").setLevel(logging.ERROR)

@@ -98,5 +98,5 @@ def write_network(folder: Path, model: keras.Model) -> None:
     """Replace the network."""
     temporary = folder / f".{MODEL}"
     # Keras goes by the end of the name.
-    model.save(temporary)
+    model.save(temporary, include_optimizer=False)
     os.replace(temporary, folder / MODEL)

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from edge.records import Image
 
 IR = ("ir/model.xml", "ir/model.bin")
+# In a bundle where quantization cost no accuracy worth naming; CPUs run it at about twice the speed.
+IR_INT8 = ("ir/model-int8.xml", "ir/model-int8.bin")
 _CONVERTER = "openvino.tools.ovc"
 
 
@@ -45,7 +47,8 @@ class OpenVinoEngine:
             core = openvino.Core()
             if cache is not None:
                 core.set_property({"CACHE_DIR": str(cache)})
-            xml, weights = bundle.read(IR[0]), bundle.read(IR[1])
+            xml_name, weights_name = IR_INT8 if device == "CPU" and bundle.has(IR_INT8[0]) else IR
+            xml, weights = bundle.read(xml_name), bundle.read(weights_name)
             model = core.read_model(xml, openvino.Tensor(np.frombuffer(weights, np.uint8)))
             # FP32 everywhere: by itself a CPU would choose the precision, and two machines would answer differently.
             properties = {"PERFORMANCE_HINT": mode.upper(), "INFERENCE_PRECISION_HINT": "f32"}

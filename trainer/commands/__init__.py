@@ -10,7 +10,7 @@ import argparse
 from collections.abc import Mapping
 from typing import Protocol, cast
 
-from trainer.commands import fit
+from trainer.commands import export, fit
 
 
 class Command(Protocol):
@@ -31,4 +31,5 @@ class Command(Protocol):
 
 COMMANDS: Mapping[str, Command] = {
     "fit": cast(Command, fit),
+    "export": cast(Command, export),
 }

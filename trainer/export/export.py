@@ -1,138 +1,189 @@
-"""Turns a run folder into the bundle that a device runs: IR, fallback models and manifest.
-
-Preprocessing goes into the graph: what comes out of here takes uint8 pixels of any size as a decoder gives them.
-"""
+"""Writes an export folder: one network in all formats, with what was measured of it."""
 
 from __future__ import annotations
 
-import hashlib
-import json
-import os
 import shutil
-import tempfile
-import zipfile
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import keras
-import msgspec
 import numpy as np
-import tensorflow as tf
-from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
+from msgspec import json, structs
+from numpy.typing import NDArray
 
-from edge.bundle import Bundle, FileEntry, InputSpec, Manifest
-from edge.inference import Classifier
-from edge.inference.engine import BATCH
-from edge.inference.openvino import IR
-from edge.inference.tensorflow import LITERT_MODEL, SAVED_MODEL
 from edge.text import one_line
-from trainer.datasets import Dataset, Tiles
-from trainer.fold import fold
+from trainer.datasets import Part
+from trainer.evaluate.calibration import cross_fitted_calibration
+from trainer.export.formats import saved_model_to_ir, write_ir, write_litert, write_onnx, write_saved_model
+from trainer.export.onnx_source import onnx_to_ir
+from trainer.export.quantize import quantize, weigh
+from trainer.export.record import EXPORT_RECORD, ExportCalibration, ExportError, ExportRecord, Gate
+from trainer.export.sources import Foreign, Source, open_foreign, open_run
+from trainer.files import replaced_folder
 from trainer.metrics import score
+from trainer.predict import IR_FILES, Precision, Predictor, keras_call, open_predictor, openvino_call
+from trainer.run import Run
+from trainer.start import TRAINABLE
+
+MOST_LOST = 0.003
+
+_Writers = Mapping[str, Callable[[Path], None]]
 
 
-class ExportError(Exception):
-    """A run cannot be exported; the message is the reason in one line."""
-
-
-class _Served(tf.Module):  # type: ignore[misc]
-    """A folded network with its preprocessing: (n, height, width, 3) uint8 BGR in, (n, labels) probabilities out."""
-
-    def __init__(self, model: keras.Model) -> None:
-        super().__init__()
-        self.model = model
-        self._size = model.input_shape[1:3]
-
-    @tf.function(input_signature=[tf.TensorSpec([None, None, None, 3], tf.uint8, name="images")])  # type: ignore[untyped-decorator]
-    def serve(self, images: Any) -> dict[str, Any]:
-        pixels = tf.image.resize(tf.cast(images, tf.float32), self._size)
-        return {"probabilities": self.model(pixels, training=False)}
-
-
-def export(run: Path, name: str, version: int, datasets: Sequence[Dataset], target: Path) -> Bundle:
-    """Write a bundle and measure it, as a device would run it, on what each data set holds out.
+def export_run(
+    run: Run, parts: Sequence[Part], target: Path, most_lost: float = MOST_LOST, *, force: bool = False
+) -> ExportRecord:
+    """Export a network that `trainer.fit` made.
 
     Args:
-        run: A folder that `fit` wrote.
-        target: Folder of the bundle; replaced if it is there, and not touched unless everything succeeds.
+        parts: The data of the run, split as it was: held-out tiles fit the temperature and weigh INT8, tiles that were learned
+            from scale its activations. Empty: neither is done.
+        target: Folder to write; an older export there is replaced, anything else is refused.
+        most_lost: Balanced accuracy that INT8 may cost, 0..1; if it costs more, it is left out unless `force`.
 
     Raises:
-        ExportError: The run folder is incomplete, or the target is something other than a bundle.
+        ExportError: The target is something else.
+        RunError: The network cannot be read.
     """
-    try:
-        record = json.loads((run / "run.json").read_text())
-        labels = tuple(record["labels"])
-        model = keras.models.load_model(run / "model.keras", compile=False)
-    except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
-        raise ExportError(f"{run}: not a folder that fit wrote: {one_line(error)}") from error
-    if target.exists() and not (target / "manifest.json").is_file():
-        raise ExportError(f"{target}: exists and is not a bundle; it is not replaced")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=target.parent, prefix=".export-") as temporary:
-        folder = Path(temporary) / target.name
-        _write_models(fold(model), folder)
-        height, width = model.input_shape[1:3]
-        manifest = Manifest(
-            schema=1,
-            name=name,
-            version=version,
-            labels=labels,
-            alert_labels=("damaged",),
-            input=InputSpec(height, width, "BGR", None),
-            threshold=0.5,
-            metrics={},
-            files=_entries(folder),
+    _check_target(target)
+    calibration = _calibrate(run, parts)
+    source = open_run(run, calibration.temperature if calibration else 1.0)
+    with replaced_folder(target) as folder:
+        (folder / TRAINABLE).parent.mkdir()
+        shutil.copyfile(str(source.keras_file), folder / TRAINABLE)
+        begun = _begin(source, calibration)
+        return _write(
+            folder, begun, writers=_writers(source), to_ir=saved_model_to_ir, parts=parts, most_lost=most_lost, force=force
         )
-        _write_manifest(manifest, folder)
-        metrics = _measure(Bundle.open(folder), datasets)
-        _write_manifest(msgspec.structs.replace(manifest, metrics=metrics), folder)
-        if target.exists():
-            shutil.rmtree(target)
-        os.rename(folder, target)
-    return Bundle.open(target)
 
 
-def _write_models(model: keras.Model, folder: Path) -> None:
-    import openvino
-    from openvino.tools.ovc import convert_model
+def export_foreign(
+    path: Path, foreign: Foreign, parts: Sequence[Part], target: Path, most_lost: float = MOST_LOST, *, force: bool = False
+) -> ExportRecord:
+    """Export a model that was made elsewhere: a SavedModel, a ``.keras`` or an ``.onnx`` file; arguments as of `export_run`.
 
-    served = _Served(model)
-    saved_model = folder / SAVED_MODEL
-    function = served.serve.get_concrete_function()
-    tf.saved_model.save(served, str(saved_model), signatures=function)
-    # Weights become constants: LiteRT's interpreter would not initialize variables.
-    frozen = convert_variables_to_constants_v2(function)
-    lite = tf.lite.TFLiteConverter.from_concrete_functions([frozen]).convert()
-    (folder / LITERT_MODEL).write_bytes(lite)
-    (folder / IR[0]).parent.mkdir(parents=True)
-    ir = convert_model(str(saved_model))
-    # By itself it would keep the path on the machine that converted it.
-    ir.set_rt_info(SAVED_MODEL, ["conversion_parameters", "input_model"])
-    openvino.save_model(ir, str(folder / IR[0]), compress_to_fp16=True)
+    Raises:
+        ExportError: It cannot be read or is no classifier of these labels, or the target is something else.
+    """
+    _check_target(target)
+    if path.suffix != ".onnx":
+        source = open_foreign(path, foreign)
+        with replaced_folder(target) as folder:
+            return _write(
+                folder,
+                _begin(source, None),
+                writers=_writers(source),
+                to_ir=saved_model_to_ir,
+                parts=parts,
+                most_lost=most_lost,
+                force=force,
+            )
+    model, height, width = onnx_to_ir(path, foreign)
+    none = dict.fromkeys(("saved_model", "litert"), "cannot be made of an ONNX file")
+    none["onnx"] = "the original has no preprocessing inside, the IR has"
+    begun = ExportRecord(str(path), "", foreign.labels, height, width, (), none, None, None, {}, {})
+    with replaced_folder(target) as folder:
+        return _write(folder, begun, writers={}, to_ir=lambda _: model, parts=parts, most_lost=most_lost, force=force)
 
 
-def _entries(folder: Path) -> dict[str, FileEntry]:
-    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != "manifest.json")
+def _begin(source: Source, calibration: ExportCalibration | None) -> ExportRecord:
+    return ExportRecord(
+        source.name, source.network, source.labels, source.height, source.width, (), {}, None, calibration, {}, source.run
+    )
+
+
+def _writers(source: Source) -> _Writers:
     return {
-        path.relative_to(folder).as_posix(): FileEntry(hashlib.sha256(path.read_bytes()).hexdigest(), path.stat().st_size)
-        for path in files
+        "saved_model": partial(write_saved_model, source),
+        "litert": partial(write_litert, source),
+        "onnx": partial(write_onnx, source),
     }
 
 
-def _write_manifest(manifest: Manifest, folder: Path) -> None:
-    text = msgspec.json.format(msgspec.json.encode(manifest), indent=2)
-    (folder / "manifest.json").write_bytes(text + b"\n")
+def _write(
+    folder: Path,
+    begun: ExportRecord,
+    *,
+    writers: _Writers,
+    to_ir: Callable[[Path], Any],
+    parts: Sequence[Part],
+    most_lost: float,
+    force: bool,
+) -> ExportRecord:
+    """Write all formats and the record."""
+    left_out = dict(begun.left_out)
+    formats: list[str] = []
+    for name, write in writers.items():
+        try:
+            write(folder)
+        except OSError:
+            raise
+        except Exception as error:  # noqa: BLE001 - a converter that cannot do it costs its own format; it promises no closed set
+            left_out[name] = one_line(error)
+        else:
+            formats.append(name)
+    if "saved_model" in left_out and writers:
+        raise ExportError(f"{begun.source}: cannot be written as a SavedModel: {left_out['saved_model']}")
+    model = to_ir(folder)
+    for precision in ("fp32", "fp16"):
+        write_ir(model, folder, precision)
+        formats.append(precision)
+    gate = None
+    if parts:
+        write_ir(quantize(model, _learned(parts)), folder, "int8")
+        gate = _weigh(folder, begun.labels, parts, most_lost)
+    if gate is None:
+        left_out["int8"] = "no data were given to quantize with"
+    elif gate.passed or force:
+        formats.append("int8")
+    else:
+        left_out["int8"] = f"costs more balanced accuracy than {most_lost:.1%}"
+        for path in (folder / IR_FILES["int8"], (folder / IR_FILES["int8"]).with_suffix(".bin")):
+            path.unlink()
+    record = structs.replace(begun, formats=tuple(formats), left_out=left_out, gate=gate)
+    _write_record(record, folder)
+    predictor = open_predictor(folder)
+    metrics = {part.dataset.name: score(predictor.probabilities(part.held_out.images), part.held_out.labels) for part in parts}
+    record = structs.replace(record, metrics=metrics)
+    _write_record(record, folder)
+    return record
 
 
-def _measure(bundle: Bundle, datasets: Sequence[Dataset]) -> dict[str, Any]:
-    classifier = Classifier(bundle, ["CPU"])
-    return {dataset.name: _measure_tiles(classifier, bundle.manifest.labels, dataset.held_out) for dataset in datasets}
+def _write_record(record: ExportRecord, folder: Path) -> None:
+    (folder / EXPORT_RECORD).write_bytes(json.format(json.encode(record), indent=2) + b"\n")
 
 
-def _measure_tiles(classifier: Classifier, labels: Sequence[str], tiles: Tiles) -> dict[str, Any]:
-    decided = np.empty(len(tiles), np.int32)
-    for start in range(0, len(tiles), BATCH):
-        images = np.ascontiguousarray(tiles.images[start : start + BATCH, ..., ::-1])
-        decided[start : start + BATCH] = [labels.index(item.label) for item in classifier.classify(list(images))]
-    return score(decided, tiles.labels)
+def _weigh(folder: Path, labels: Sequence[str], parts: Sequence[Part], most_lost: float) -> Gate:
+    """FP32 against INT8 on what is held out, both as OpenVINO runs them."""
+
+    def probabilities(precision: Precision) -> dict[str, NDArray[np.float32]]:
+        predictor = Predictor(precision, tuple(labels), openvino_call(folder / IR_FILES[precision]))
+        return {part.dataset.name: predictor.probabilities(part.held_out.images) for part in parts}
+
+    true = {part.dataset.name: part.held_out.labels for part in parts}
+    return weigh(probabilities("fp32"), probabilities("int8"), true, most_lost)
+
+
+def _calibrate(run: Run, parts: Sequence[Part]) -> ExportCalibration | None:
+    """The temperature that makes the network's probabilities those that its held-out tiles show."""
+    if not parts:
+        return None
+    predictor = Predictor("", run.labels, keras_call(run.network()))
+    probabilities = np.concatenate([predictor.probabilities(part.held_out.images) for part in parts])
+    labels = np.concatenate([part.held_out.labels for part in parts])
+    temperature, _, after = cross_fitted_calibration(probabilities, labels, run.split.seed)
+    names = tuple(part.dataset.name for part in parts)
+    return ExportCalibration(round(temperature, 4), round(after, 4), names)
+
+
+def _learned(parts: Sequence[Part]) -> NDArray[np.uint8]:
+    """Tiles that were learned from, of each data set as many."""
+    fewest = min(len(part.train) for part in parts)
+    chosen = [part.train.images[np.linspace(0, len(part.train) - 1, fewest).astype(int)] for part in parts]
+    return np.concatenate(chosen)
+
+
+def _check_target(target: Path) -> None:
+    if target.exists() and not (target / EXPORT_RECORD).is_file():
+        raise ExportError(f"{target}: exists and is not an export; it is not replaced")

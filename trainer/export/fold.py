@@ -12,8 +12,10 @@ import keras
 import numpy as np
 from keras import layers
 
+_LOGITS = "logits"
 
-def fold(model: keras.Model) -> keras.Model:
+
+def fold(model: keras.Model, temperature: float = 1.0) -> keras.Model:
     """The same function of BGR pixels with plain convolutions, its weights rounded to FP16 precision.
 
     At inference a batch norm is a scale and an offset for each channel, which the convolution before it can apply itself
@@ -23,15 +25,20 @@ def fold(model: keras.Model) -> keras.Model:
 
     Args:
         model: A functional model of RGB pixels that begins with a convolution, whose input may be scaled.
+        temperature: By which the logits are divided, that is, the weights of the layer named ``logits``.
 
     Raises:
         ValueError: It begins with something else.
     """
-    norms = {_before(layer).name: layer for layer in model.layers if _is(layer, layers.BatchNormalization, after=layers.Conv2D)}
+    norms = {
+        _before(layer).name: layer
+        for layer in model.layers
+        if type(layer) is layers.BatchNormalization and type(_before(layer)) in {layers.Conv2D, layers.DepthwiseConv2D}
+    }
     scaled = {
         layer.name: _before(layer)
         for layer in model.layers
-        if _is(layer, layers.Conv2D, after=layers.Rescaling) and _before(layer).offset == 0
+        if type(layer) is layers.Conv2D and type(_before(layer)) is layers.Rescaling and _before(layer).offset == 0
     }
     first = {layer.name for layer in model.layers if _reads_pixels(layer)}
     if len(first) != 1:
@@ -54,6 +61,8 @@ def fold(model: keras.Model) -> keras.Model:
         # What stands in for a batch norm knows none of its arguments.
         return layer(*inputs) if layer.name in gone else layer(*inputs, **arguments)
 
+    if temperature != 1.0 and all(layer.name != _LOGITS for layer in model.layers):
+        raise ValueError(f"{model.name} has no layer named {_LOGITS} to apply a temperature to")
     folded = keras.models.clone_model(model, clone_function=clone, call_function=call)
     for layer in folded.layers:
         if layer.name in gone or not layer.weights:
@@ -64,13 +73,11 @@ def fold(model: keras.Model) -> keras.Model:
         if layer.name in scaled:
             weights[0] = weights[0] * scaled[layer.name].scale
         if layer.name in norms:
-            weights = _with_norm(weights, norms[layer.name])
+            weights = _with_norm(layer, weights, norms[layer.name])
+        if layer.name == _LOGITS:
+            weights = [weight / temperature for weight in weights]
         layer.set_weights([weight.astype(np.float16).astype(np.float32) for weight in weights])
     return folded
-
-
-def _is(layer: layers.Layer, kind: type[layers.Layer], after: type[layers.Layer]) -> bool:
-    return type(layer) is kind and type(_before(layer)) is after
 
 
 def _reads_pixels(layer: layers.Layer) -> bool:
@@ -84,11 +91,14 @@ def _before(layer: layers.Layer) -> layers.Layer:
     return layer.input._keras_history.operation
 
 
-def _with_norm(weights: list[Any], norm: layers.BatchNormalization) -> list[Any]:
+def _with_norm(convolution: layers.Layer, weights: list[Any], norm: layers.BatchNormalization) -> list[Any]:
     kernel, *rest = weights
     bias = rest[0] if rest else np.zeros(kernel.shape[-1], np.float32)
     mean, variance = np.asarray(norm.moving_mean), np.asarray(norm.moving_variance)
     gamma = np.asarray(norm.gamma) if norm.scale else np.ones_like(mean)
     beta = np.asarray(norm.beta) if norm.center else np.zeros_like(mean)
     scale = gamma / np.sqrt(variance + norm.epsilon)
+    if type(convolution) is layers.DepthwiseConv2D:
+        # Its channels are the third axis, and each has one filter.
+        return [kernel * scale[:, None], beta + (bias - mean) * scale]
     return [kernel * scale, beta + (bias - mean) * scale]

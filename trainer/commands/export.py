@@ -1,0 +1,81 @@
+"""``overflight-train export``."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from trainer.commands.arguments import add_data, print_metrics, share, split_rule
+
+if TYPE_CHECKING:
+    from trainer.export import ExportRecord
+
+SUMMARY = "write a network in the formats that runtimes read"
+DESCRIPTION = (
+    "Write a trained network as SavedModel, LiteRT, ONNX and OpenVINO IR (FP32, FP16, INT8), with all preprocessing inside: "
+    "each takes decoded pixels of any size. INT8 is left out when it costs more balanced accuracy than allowed."
+)
+TENSORFLOW = True
+EXAMPLE = "overflight-train export runs/photos --out exports/photos"
+
+_VALUES = ("0..1", "0..255", "-1..1")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """As in `Command`."""
+    subject = parser.add_mutually_exclusive_group(required=True)
+    subject.add_argument("run_folder", type=Path, nargs="?", metavar="RUN", help="folder that fit wrote")
+    subject.add_argument("--from", dest="path", type=Path, metavar="PATH", help="a SavedModel, .keras or .onnx made elsewhere")
+    parser.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="export to write; an old one is replaced")
+    parser.add_argument(
+        "--most-lost", type=share, default=0.003, metavar="S", help="balanced accuracy that INT8 may cost, 0..1 (default 0.003)"
+    )
+    parser.add_argument("--force-int8", action="store_true", help="keep INT8 even if it costs more")
+    foreign = parser.add_argument_group("with --from")
+    foreign.add_argument("--labels", metavar="A,B", help="in the order of its output; of one output, its labels 0 and 1")
+    foreign.add_argument("--values", choices=_VALUES, default="0..1", help="what its pixels must be (default 0..1)")
+    add_data(parser, required=False)
+
+
+def run(options: argparse.Namespace) -> int:
+    """As in `Command`."""
+    from trainer.datasets import read_all, split_all
+    from trainer.export import ExportError
+    from trainer.export.export import export_foreign, export_run
+    from trainer.export.sources import Foreign
+    from trainer.run import Run
+
+    if options.path is not None:
+        labels = tuple(label for label in (options.labels or "").split(",") if label)
+        if len(set(labels)) < 2:
+            raise ExportError("--from needs --labels: two or more different names, in the order of the output")
+        datasets = read_all(options.data, labels)
+        parts = split_all(datasets, split_rule(options))
+        record = export_foreign(
+            options.path, Foreign(labels, options.values), parts, options.out, options.most_lost, force=options.force_int8
+        )
+    else:
+        finished = Run.open(options.run_folder)
+        # The split must be the run's own: what it learned from measures nothing.
+        datasets = read_all(options.data or finished.data, finished.labels)
+        record = export_run(
+            finished, split_all(datasets, finished.split), options.out, options.most_lost, force=options.force_int8
+        )
+    _print(record, options.out)
+    return 0
+
+
+def _print(record: ExportRecord, folder: Path) -> None:
+    print(f"{folder}: {', '.join(record.formats)}")
+    for name, reason in record.left_out.items():
+        print(f"left out: {name}: {reason}", file=sys.stderr)
+    if record.calibration is not None:
+        error = record.calibration.expected_calibration_error
+        print(f"temperature {record.calibration.temperature:.3f}, expected calibration error {error:.2%}")
+    if record.gate is not None:
+        for name, before in record.gate.fp32.items():
+            print(f"{name}: balanced accuracy FP32 {before:.2%}, INT8 {record.gate.int8[name]:.2%}")
+    if record.metrics:
+        print_metrics(record.metrics)

@@ -1,0 +1,165 @@
+"""Asks networks about the tiles that they did not learn from, and keeps every answer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trainer.datasets import Dataset, DatasetError, SplitRule, Tiles, split_all
+from trainer.evaluate.checks import EvaluateError
+from trainer.evaluate.floor import floor_probabilities
+from trainer.evaluate.places import distances_m
+from trainer.evaluate.subject import Fold, Subject
+from trainer.predict import Precision, Predictor, open_predictor
+
+_AT_ONCE = 512
+
+Progress = Callable[[str, int, int], None]
+"""Told what is going on, how many tiles are done, and of how many."""
+
+
+def no_progress(what: str, done: int, of: int) -> None:
+    """Tells nobody."""
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What a network said of the tiles of one data set.
+
+    Attributes:
+        dataset: Name.
+        how: How these tiles came to be measured on, in words.
+        fold: Number of the fold, from 1; None where there is only one network.
+        tiles: With labels in the order of the network's output.
+        probabilities: (n, labels).
+        distances: (n,), metres to the nearest tile that was learned from; NaN where unknown.
+        floor: (n, labels), what the trivial floor says; None: nothing was left to learn it from.
+    """
+
+    dataset: str
+    how: str
+    fold: int | None
+    tiles: Tiles
+    probabilities: NDArray[np.float64]
+    distances: NDArray[np.float64]
+    floor: NDArray[np.float64] | None
+
+    @property
+    def decided(self) -> NDArray[np.intp]:
+        """(n,), the most probable label of each tile."""
+        return self.probabilities.argmax(axis=1)
+
+    @classmethod
+    def pooled(cls, parts: Sequence[Measured], name: str) -> Measured:
+        """All tiles of all parts as those of one data set."""
+        floors = [part.floor for part in parts if part.floor is not None]
+        return cls(
+            name,
+            "; ".join(dict.fromkeys(part.how for part in parts)),
+            None,
+            Tiles.concatenate([part.tiles for part in parts]),
+            np.concatenate([part.probabilities for part in parts]),
+            np.concatenate([part.distances for part in parts]),
+            np.concatenate(floors) if len(floors) == len(parts) else None,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Side:
+    """What a network is measured on of a data set, and what is left to learn from."""
+
+    dataset: Dataset
+    learned: Tiles | None
+    measured: Tiles
+    how: str
+
+
+def measure(
+    subject: Subject,
+    datasets: Sequence[Dataset],
+    rule: SplitRule | None,
+    precision: Precision | None,
+    progress: Progress = no_progress,
+) -> list[Measured]:
+    """Ask every network of the subject about its held-out tiles.
+
+    Args:
+        datasets: With the labels of the subject, in any order.
+        rule: How they are split, for all networks of the subject but those of a cross-validation, which have their own;
+            None: all tiles are measured on.
+        precision: As `open_predictor`.
+
+    Raises:
+        DatasetError: The data cannot be split.
+        PredictError: There is no such precision.
+        EvaluateError: All tiles are asked of a cross-validation.
+    """
+    if rule is None and len(subject.folds) > 1:
+        raise EvaluateError(f"{subject.name}: all tiles would be measured once by each fold; name one fold-… folder instead")
+    ordered = [_in_order(dataset, subject.labels) for dataset in datasets]
+    measured = []
+    for fold in subject.folds:
+        predictor = open_predictor(fold.path, precision)
+        used = fold.rule if fold.number is not None and fold.rule is not None else rule
+        measured += _measure_fold(subject, fold, predictor, _sides(ordered, used), used, progress)
+    return measured
+
+
+def _measure_fold(
+    subject: Subject,
+    fold: Fold,
+    predictor: Predictor,
+    sides: Sequence[_Side],
+    rule: SplitRule | None,
+    progress: Progress,
+) -> list[Measured]:
+    learned = [side.learned for side in sides if side.learned is not None]
+    floors: list[NDArray[np.float64] | None] = [None] * len(sides)
+    if learned:
+        repeats = [side.dataset.repeats for side in sides]
+        floors = [*floor_probabilities(learned, repeats, [side.measured for side in sides], len(subject.labels))]
+    measured = []
+    for side, floor in zip(sides, floors, strict=True):
+        places = side.measured.places
+        distances = np.full(len(places), np.nan)
+        is_split_known = fold.rule == rule and subject.learned_from(side.dataset.fingerprint())
+        if side.learned is not None and is_split_known and _all_known(places) and _all_known(side.learned.places):
+            distances = distances_m(places, side.learned.places)
+        what = side.dataset.name if fold.number is None else f"{side.dataset.name}, fold {fold.number}"
+        probabilities = _ask(predictor, side.measured.images, what, progress)
+        measured.append(Measured(side.dataset.name, side.how, fold.number, side.measured, probabilities, distances, floor))
+    return measured
+
+
+def _sides(datasets: Sequence[Dataset], rule: SplitRule | None) -> list[_Side]:
+    if rule is None:
+        return [_Side(dataset, None, dataset.tiles, "all tiles") for dataset in datasets]
+    return [_Side(part.dataset, part.train, part.held_out, part.how) for part in split_all(datasets, rule)]
+
+
+def _ask(predictor: Predictor, images: NDArray[np.uint8], what: str, progress: Progress) -> NDArray[np.float64]:
+    answers = []
+    for at in range(0, len(images), _AT_ONCE):
+        progress(what, at, len(images))
+        answers.append(predictor.probabilities(images[at : at + _AT_ONCE]))
+    progress(what, len(images), len(images))
+    probabilities = np.concatenate(answers).astype(np.float64)
+    if not np.isfinite(probabilities).all():
+        broken = int((~np.isfinite(probabilities)).any(axis=1).sum())
+        raise EvaluateError(f"{predictor.name}: answers NaN or infinity for {broken} of {len(images)} tiles of {what}")
+    return probabilities
+
+
+def _in_order(dataset: Dataset, labels: Sequence[str]) -> Dataset:
+    """The same data set with its labels in the order of a network's output."""
+    if set(dataset.labels) != set(labels):
+        raise DatasetError(f"{dataset.name}: has the labels {', '.join(dataset.labels)}, expected {', '.join(labels)}")
+    index = np.array([labels.index(label) for label in dataset.labels], np.int32)
+    return replace(dataset, labels=tuple(labels), tiles=replace(dataset.tiles, labels=index[dataset.tiles.labels]))
+
+
+def _all_known(places: NDArray[np.float64]) -> bool:
+    return bool(np.isfinite(places).all())

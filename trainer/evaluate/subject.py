@@ -1,0 +1,103 @@
+"""What is evaluated: a run, the runs of a cross-validation, an export or a bundle, and what it is known to have learned."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from edge.bundle import Bundle
+from edge.text import one_line
+from trainer.datasets import SplitRule
+from trainer.evaluate.checks import EvaluateError
+from trainer.export.record import EXPORT_RECORD, ExportRecord
+from trainer.run import RECORD, Run, RunError
+
+FOLDS = "folds.json"
+
+Kind = Literal["run", "cross-validation", "export", "bundle"]
+
+
+@dataclass(frozen=True, slots=True)
+class Fold:
+    """A network and the split that it learned by.
+
+    Attributes:
+        number: From 1; None where there is only one network.
+        path: What `trainer.predict.open_predictor` opens.
+        rule: None: unknown.
+    """
+
+    number: int | None
+    path: Path
+    rule: SplitRule | None
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """What is evaluated.
+
+    Attributes:
+        name: For people.
+        labels: In the order of the networks' output.
+        folds: One, or those of a cross-validation.
+        data: What it learned from, as the command line named it; empty if unknown.
+        fingerprints: Of that, by name of the data set.
+    """
+
+    name: str
+    kind: Kind
+    labels: tuple[str, ...]
+    folds: tuple[Fold, ...]
+    data: tuple[str, ...]
+    fingerprints: dict[str, str]
+
+    def learned_from(self, fingerprint: str) -> bool:
+        """Whether it is known to have learned from a data set."""
+        return fingerprint in self.fingerprints.values()
+
+
+def open_subject(path: Path) -> Subject:
+    """See what a folder is.
+
+    Raises:
+        EvaluateError: It is nothing that can be evaluated.
+        RunError, ExportError, BundleError: It is damaged.
+    """
+    name = path.resolve().name
+    if (path / RECORD).is_file():
+        run = Run.open(path)
+        return Subject(name, "run", run.labels, (Fold(None, path, run.split),), run.data, _fingerprints(run.record))
+    if (path / FOLDS).is_file():
+        return _cross_validation(path, name)
+    if (path / "manifest.json").is_file():
+        return Subject(name, "bundle", Bundle.open(path).manifest.labels, (Fold(None, path, None),), (), {})
+    if (path / EXPORT_RECORD).is_file():
+        record = ExportRecord.open(path)
+        if not record.run:
+            return Subject(name, "export", record.labels, (Fold(None, path, None),), (), {})
+        run = Run(path, record.run)
+        return Subject(name, "export", record.labels, (Fold(None, path, run.split),), run.data, _fingerprints(run.record))
+    raise EvaluateError(
+        f"{path}: expected a run folder (with {RECORD}), a cross-validation (with {FOLDS}), an export (with {EXPORT_RECORD}) "
+        "or a bundle (with manifest.json)"
+    )
+
+
+def _cross_validation(path: Path, name: str) -> Subject:
+    try:
+        count = len(json.loads((path / FOLDS).read_text())["folds"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise RunError(f"{path}: {FOLDS} cannot be read: {one_line(error)}") from error
+    if not count:
+        raise RunError(f"{path}: {FOLDS} names no fold, expected two at least")
+    runs = [Run.open(path / f"fold-{number}") for number in range(1, count + 1)]
+    if len({(run.labels, run.data) for run in runs}) > 1:
+        raise RunError(f"{path}: its folds learned from different data, expected those of one cross-validation")
+    folds = tuple(Fold(number, run.folder, run.split) for number, run in enumerate(runs, 1))
+    return Subject(name, "cross-validation", runs[0].labels, folds, runs[0].data, _fingerprints(runs[0].record))
+
+
+def _fingerprints(record: dict[str, Any]) -> dict[str, str]:
+    return {data["name"]: data["fingerprint"] for data in record.get("data", [])}
