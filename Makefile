@@ -31,7 +31,9 @@ bench: .venv/.installed
 	@tools/system-packages mosquitto
 	.venv/bin/python -m bench.edge --data $(DATA)
 
-lock: .venv/.installed
+# Not by way of the whole environment: that would be made anew from the old lock first.
+lock:
+	@test -x .venv/bin/uv || $(MAKE) install
 	for set in device demo development; do \
 		extra=$$([ $$set = device ] || echo --extra $$set); \
 		.venv/bin/uv pip compile -q pyproject.toml $$extra --universal --generate-hashes --no-header --no-emit-index-url \

@@ -10,7 +10,7 @@ import argparse
 from collections.abc import Mapping
 from typing import Protocol, cast
 
-from trainer.commands import export, fit
+from trainer.commands import evaluate, explain, export, fit, prune
 
 
 class Command(Protocol):
@@ -31,5 +31,8 @@ class Command(Protocol):
 
 COMMANDS: Mapping[str, Command] = {
     "fit": cast(Command, fit),
+    "evaluate": cast(Command, evaluate),
     "export": cast(Command, export),
+    "explain": cast(Command, explain),
+    "prune": cast(Command, prune),
 }

@@ -20,13 +20,11 @@ from trainer.evaluate.calibration import (
     reliability,
 )
 from trainer.evaluate.checks import EvaluateError
-from trainer.evaluate.measure import Measured
+from trainer.evaluate.measure import Measured, pools
 from trainer.evaluate.places import Distance, Places, accuracy_by_distance, errors_by_block
-from trainer.evaluate.statistics import Figures, Share, figures
+from trainer.evaluate.statistics import Figures, figures
 from trainer.evaluate.subject import Subject
 from trainer.evaluate.threshold import Threshold, threshold_for_recall
-
-ALL_TOGETHER = "all together"
 
 _SEED = 1
 _DAMAGED = "damaged"
@@ -162,15 +160,25 @@ def evaluate(
         precision: For the record.
     """
     fingerprints = {dataset.name: dataset.fingerprint() for dataset in datasets}
-    pools = [Measured.pooled([part for part in measured if part.dataset == dataset.name], dataset.name) for dataset in datasets]
     index = subject.labels.index(alert)
+    pooled = pools(measured)
+    each = pooled[: len(datasets)]
     sections = [
-        _section(pool, subject, _known_blocks(pool, block_m), index, recall, block_m, fingerprints[pool.dataset])
-        for pool in pools
+        _section(
+            pool,
+            subject,
+            _known_blocks(pool, block_m),
+            alert=index,
+            recall=recall,
+            block_m=block_m,
+            fingerprint=fingerprints[pool.dataset],
+        )
+        for pool in each
     ]
-    if len(pools) > 1:
-        everything = Measured.pooled(pools, ALL_TOGETHER)
-        sections.append(_section(everything, subject, _all_blocks(pools, block_m), index, recall))
+    sections += [
+        _section(everything, subject, _all_blocks(each, block_m), alert=index, recall=recall)
+        for everything in pooled[len(datasets) :]
+    ]
     folds = tuple(_fold(part) for part in measured if part.fold is not None)
     return Evaluation(
         subject.name,
@@ -190,6 +198,7 @@ def _section(
     pool: Measured,
     subject: Subject,
     block: NDArray[np.int64] | None,
+    *,
     alert: int,
     recall: float,
     block_m: float | None = None,
@@ -268,7 +277,7 @@ def _warnings(subject: Subject, fingerprints: dict[str, str], rule: SplitRule | 
                 )
         elif name in subject.fingerprints:
             warnings.append(
-                f"{name}: not quite the data that the model learned from under this name: some of these tiles may have been seen."
+                f"{name}: not the very data that the model learned from under this name: it may have seen some of these tiles."
             )
         elif rule is not None:
             warnings.append(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -14,6 +14,8 @@ from trainer.evaluate.floor import floor_probabilities
 from trainer.evaluate.places import distances_m
 from trainer.evaluate.subject import Fold, Subject
 from trainer.predict import Precision, Predictor, open_predictor
+
+ALL_TOGETHER = "all together"
 
 _AT_ONCE = 512
 
@@ -50,7 +52,7 @@ class Measured:
     @property
     def decided(self) -> NDArray[np.intp]:
         """(n,), the most probable label of each tile."""
-        return self.probabilities.argmax(axis=1)
+        return np.asarray(self.probabilities.argmax(axis=1))
 
     @classmethod
     def pooled(cls, parts: Sequence[Measured], name: str) -> Measured:
@@ -65,6 +67,13 @@ class Measured:
             np.concatenate([part.distances for part in parts]),
             np.concatenate(floors) if len(floors) == len(parts) else None,
         )
+
+
+def pools(measured: Sequence[Measured]) -> list[Measured]:
+    """What was measured of each data set over all folds, and of all together where there are several data sets."""
+    names = dict.fromkeys(part.dataset for part in measured)
+    each = [Measured.pooled([part for part in measured if part.dataset == name], name) for name in names]
+    return [*each, Measured.pooled(each, ALL_TOGETHER)] if len(each) > 1 else each
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,33 +113,31 @@ def measure(
     for fold in subject.folds:
         predictor = open_predictor(fold.path, precision)
         used = fold.rule if fold.number is not None and fold.rule is not None else rule
-        measured += _measure_fold(subject, fold, predictor, _sides(ordered, used), used, progress)
+        is_split_known = used is not None and used == fold.rule
+        trained_on = {dataset.name for dataset in ordered if is_split_known and subject.learned_from(dataset.fingerprint())}
+        measured += _measure_fold(fold, predictor, _sides(ordered, used), trained_on, progress)
     return measured
 
 
 def _measure_fold(
-    subject: Subject,
-    fold: Fold,
-    predictor: Predictor,
-    sides: Sequence[_Side],
-    rule: SplitRule | None,
-    progress: Progress,
+    fold: Fold, predictor: Predictor, sides: Sequence[_Side], trained_on: Collection[str], progress: Progress
 ) -> list[Measured]:
+    """Ask one network about all data sets, of which it learned from the other side of those in `trained_on`."""
+    count = len(predictor.labels)
     learned = [side.learned for side in sides if side.learned is not None]
     floors: list[NDArray[np.float64] | None] = [None] * len(sides)
     if learned:
         repeats = [side.dataset.repeats for side in sides]
-        floors = [*floor_probabilities(learned, repeats, [side.measured for side in sides], len(subject.labels))]
+        floors = [*floor_probabilities(learned, repeats, [side.measured for side in sides], count)]
     measured = []
     for side, floor in zip(sides, floors, strict=True):
-        places = side.measured.places
+        name, places = side.dataset.name, side.measured.places
         distances = np.full(len(places), np.nan)
-        is_split_known = fold.rule == rule and subject.learned_from(side.dataset.fingerprint())
-        if side.learned is not None and is_split_known and _all_known(places) and _all_known(side.learned.places):
+        if name in trained_on and side.learned is not None and np.isfinite(side.dataset.tiles.places).all():
             distances = distances_m(places, side.learned.places)
-        what = side.dataset.name if fold.number is None else f"{side.dataset.name}, fold {fold.number}"
+        what = name if fold.number is None else f"{name}, fold {fold.number}"
         probabilities = _ask(predictor, side.measured.images, what, progress)
-        measured.append(Measured(side.dataset.name, side.how, fold.number, side.measured, probabilities, distances, floor))
+        measured.append(Measured(name, side.how, fold.number, side.measured, probabilities, distances, floor))
     return measured
 
 
@@ -159,7 +166,3 @@ def _in_order(dataset: Dataset, labels: Sequence[str]) -> Dataset:
         raise DatasetError(f"{dataset.name}: has the labels {', '.join(dataset.labels)}, expected {', '.join(labels)}")
     index = np.array([labels.index(label) for label in dataset.labels], np.int32)
     return replace(dataset, labels=tuple(labels), tiles=replace(dataset.tiles, labels=index[dataset.tiles.labels]))
-
-
-def _all_known(places: NDArray[np.float64]) -> bool:
-    return bool(np.isfinite(places).all())

@@ -12,6 +12,7 @@ from edge.text import one_line
 from trainer.datasets import SplitRule
 from trainer.evaluate.checks import EvaluateError
 from trainer.export.record import EXPORT_RECORD, ExportRecord
+from trainer.predict import IR_FILES, Precision
 from trainer.run import RECORD, Run, RunError
 
 FOLDS = "folds.json"
@@ -83,6 +84,15 @@ def open_subject(path: Path) -> Subject:
         f"{path}: expected a run folder (with {RECORD}), a cross-validation (with {FOLDS}), an export (with {EXPORT_RECORD}) "
         "or a bundle (with manifest.json)"
     )
+
+
+def used_precision(subject: Subject, wanted: Precision | None) -> Precision:
+    """What `trainer.predict.open_predictor` computes with."""
+    if subject.kind in {"run", "cross-validation"}:
+        return "fp32"
+    if wanted is not None:
+        return wanted
+    return "int8" if (subject.folds[0].path / IR_FILES["int8"]).is_file() else "fp16"
 
 
 def _cross_validation(path: Path, name: str) -> Subject:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import logging
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import redirect_stdout
 from typing import Any
 
@@ -55,8 +55,11 @@ def weigh(
     after = {name: _balanced(int8[name], labels[name]) for name in labels}
     one_tile = {name: 1 / (len(np.unique(true)) * np.bincount(true)[np.unique(true)].min()) for name, true in labels.items()}
     passed = all(before[name] - after[name] <= max(most_lost, one_tile[name]) + 1e-9 for name in labels)
-    rounded: Sequence[dict[str, float]] = [{name: round(value, 4) for name, value in each.items()} for each in (before, after)]
-    return Gate(*rounded, most_lost, passed)
+    return Gate(_rounded(before), _rounded(after), most_lost, passed)
+
+
+def _rounded(values: Mapping[str, float]) -> dict[str, float]:
+    return {name: round(value, 4) for name, value in values.items()}
 
 
 def _balanced(probabilities: NDArray[np.floating[Any]], labels: NDArray[np.int32]) -> float:

@@ -132,7 +132,8 @@ def open_foreign(path: Path, foreign: Foreign) -> Source:
         colour = pixels[..., ::-1] if shape[3] == 3 else tf.reduce_sum(pixels * _LUMA, axis=-1, keepdims=True)
         return adapt(infer(colour * factor + offset))
 
-    return _source(str(path), "", foreign.labels, Served(from_pixels, (shape[1], shape[2]), keep))
+    size = (int(shape[1] or 0), int(shape[2] or 0))
+    return _source(str(path), "", foreign.labels, Served(from_pixels, size, keep))
 
 
 def _source(name: str, network: str, labels: tuple[str, ...], served: Served, **more: Any) -> Source:
