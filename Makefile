@@ -3,7 +3,7 @@
 PYTHON ?= python3
 DATA ?= ../shared/data
 
-.PHONY: help demo install test check bench lock clean
+.PHONY: help demo install test check bench bench-trainer model lock clean
 
 help:
 	@echo "make demo      a rendered flight, classified and watched on this machine"
@@ -11,6 +11,8 @@ help:
 	@echo "make check     lint and types"
 	@echo "make install   .venv with everything for development"
 	@echo "make bench     the figures of the README, with DATA=$(DATA)"
+	@echo "make bench-trainer  what the trainer promises, with DATA=$(DATA)"
+	@echo "make model     the shipped bundle anew from DATA=$(DATA), in about an hour"
 	@echo "make lock      resolve requirements/*.txt anew"
 
 demo: .venv-demo/.installed
@@ -30,6 +32,18 @@ check: .venv/.installed
 bench: .venv/.installed
 	@tools/system-packages mosquitto
 	.venv/bin/python -m bench.edge --data $(DATA)
+
+bench-trainer: .venv/.installed
+	.venv/bin/python -m bench.trainer --data $(DATA)
+
+# From the data to the bundle that ships with the package. Interrupted, it goes on.
+model: .venv/.installed
+	.venv/bin/overflight-train fit --data harvey:$(DATA)/harvey --data 'haiti*12:$(DATA)/haiti' --data rendered:480 \
+		--split given --augmentation light,haiti=strong --epochs 60 --batch 32 --learning-rate 0.002 \
+		--verbose --out runs/terrain-damage
+	.venv/bin/overflight-train export runs/terrain-damage --out runs/terrain-damage-export
+	.venv/bin/overflight-train evaluate runs/terrain-damage-export --no-pictures --out docs/evaluation
+	.venv/bin/overflight-train pack runs/terrain-damage-export --name terrain-damage --version 2 --out edge/bundle/terrain-damage
 
 # Not by way of the whole environment: that would be made anew from the old lock first.
 lock:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import argparse
 import errno
+import signal
 import sys
 from collections.abc import Sequence
+from types import FrameType
 
 from edge.bundle import BundleError
 from edge.text import one_line
@@ -17,6 +19,8 @@ from trainer.quiet import import_tensorflow
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit status: 0, 1 for a failure, 2 for a mistake of the caller's."""
     options = _parser().parse_args(arguments)
+    # Ended from outside it clears away what is half written, as at the end of any other failure.
+    before = signal.signal(signal.SIGTERM, _terminated)
     try:
         if options.tensorflow:
             import_tensorflow()
@@ -31,6 +35,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _failed(options, str(error), error, 1)
     except Exception as error:  # noqa: BLE001 - shown in one line; with --debug it is raised
         return _failed(options, f"{type(error).__name__}: {one_line(error)} (--debug shows where)", error, 1)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _terminated(number: int, frame: FrameType | None) -> None:
+    raise SystemExit(128 + number)
 
 
 def _failed(options: argparse.Namespace, text: str, error: Exception, status: int) -> int:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from glob import escape
 from pathlib import Path
+
+_WRITING = ".writing-"
 
 
 def replace_file(path: Path, content: bytes) -> None:
@@ -32,24 +36,28 @@ def replace_file(path: Path, content: bytes) -> None:
 def replaced_folder(target: Path) -> Iterator[Path]:
     """A folder to write into, which takes the target's place when all went well and is gone if not.
 
+    What a process that was killed left beside the target is cleared away.
+
     Raises:
         OSError: It cannot be written; an old target is still there.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}-") as temporary:
-        folder = Path(temporary) / "new"
+    _clear_wrecks(target)
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}{_WRITING}") as name, _locked(Path(name)):
+        folder, old = Path(name) / "new", Path(name) / "old"
         folder.mkdir()
         yield folder
         for path in (*folder.rglob("*"), folder):
             _sync(path)
-        if target.exists():
-            # Kept until the new one is in its place.
-            os.rename(target, Path(temporary) / "old")
         try:
+            if target.exists():
+                # Kept until the new one is in its place.
+                os.rename(target, old)
             os.rename(folder, target)
-        except OSError:
-            if (Path(temporary) / "old").exists():
-                os.rename(Path(temporary) / "old", target)
+        except BaseException:
+            # Also where a signal ends the process here.
+            if old.exists() and not target.exists():
+                os.rename(old, target)
             raise
         _sync(target.parent)
 
@@ -60,6 +68,30 @@ def remove(path: Path) -> None:
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)
+
+
+def _clear_wrecks(target: Path) -> None:
+    """Remove what processes left that were killed while they wrote a target, and put back the old one if it was away."""
+    for wreck in target.parent.glob(f".{escape(target.name)}{_WRITING}????????"):
+        with suppress(BlockingIOError, FileNotFoundError, NotADirectoryError), _locked(wreck):
+            if (wreck / "old").exists() and not target.exists():
+                os.rename(wreck / "old", target)
+            shutil.rmtree(wreck)
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Hold the lock of a folder, which ends with its process.
+
+    Raises:
+        BlockingIOError: Another process holds it.
+    """
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _sync(path: Path) -> None:

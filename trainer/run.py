@@ -95,8 +95,15 @@ def write_record(folder: Path, record: dict[str, Any]) -> None:
 
 
 def write_network(folder: Path, model: keras.Model) -> None:
-    """Replace the network."""
+    """Replace the network; what is kept computes in float32 and has no optimizer, however it was trained."""
+    plain = keras.models.clone_model(model, clone_function=_in_float32)
+    plain.set_weights(model.get_weights())
     temporary = folder / f".{MODEL}"
     # Keras goes by the end of the name.
-    model.save(temporary, include_optimizer=False)
+    plain.save(temporary)
     os.replace(temporary, folder / MODEL)
+
+
+def _in_float32(layer: Any) -> Any:
+    config = layer.get_config()
+    return layer.__class__.from_config(config | {"dtype": "float32"} if "dtype" in config else config)

@@ -14,6 +14,7 @@ MAX_MANIFEST_BYTES = 1 << 20
 MAX_FILES = 64
 MAX_FILE_BYTES = 1 << 30
 MAX_LABELS = 1000
+MAX_CALIBRATION_DATA = 64
 
 _PATH_PART = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}")
 
@@ -51,6 +52,20 @@ class InputSpec(_Strict, frozen=True):
     ground_sample_distance_m: float | None
 
 
+class Calibration(_Strict, frozen=True):
+    """How far the probabilities can be taken as such; for people, never decided upon.
+
+    Attributes:
+        temperature: By which the logits were divided; it lies in the weights already.
+        expected_calibration_error: After that, 0..1.
+        fitted_on: Names of the data that the temperature was fitted on.
+    """
+
+    temperature: Annotated[float, Meta(gt=0)]
+    expected_calibration_error: Annotated[float, Meta(ge=0, le=1)]
+    fitted_on: Annotated[tuple[str, ...], Meta(max_length=MAX_CALIBRATION_DATA)]
+
+
 class Manifest(_Strict, frozen=True):
     """The content of ``manifest.json``.
 
@@ -60,6 +75,7 @@ class Manifest(_Strict, frozen=True):
         threshold: Least probability of an alert label for an alert.
         metrics: What was measured, by the name of the data; for people, never decided upon.
         files: By path below the bundle, with forward slashes.
+        calibration: None where nothing was held out to fit it on.
     """
 
     schema: Literal[1]
@@ -71,6 +87,7 @@ class Manifest(_Strict, frozen=True):
     threshold: Annotated[float, Meta(ge=0, le=1)]
     metrics: dict[str, Any]
     files: Annotated[dict[str, FileEntry], Meta(min_length=1, max_length=MAX_FILES)]
+    calibration: Calibration | None = None
 
     def __post_init__(self) -> None:
         if len(set(self.labels)) != len(self.labels):

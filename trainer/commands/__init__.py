@@ -10,7 +10,7 @@ import argparse
 from collections.abc import Mapping
 from typing import Protocol, cast
 
-from trainer.commands import evaluate, explain, export, fit, prune
+from trainer.commands import compare, evaluate, explain, export, fetch, fit, harvest, keygen, pack, prune
 
 
 class Command(Protocol):
@@ -30,9 +30,14 @@ class Command(Protocol):
 
 
 COMMANDS: Mapping[str, Command] = {
+    "fetch": cast(Command, fetch),
     "fit": cast(Command, fit),
     "evaluate": cast(Command, evaluate),
     "export": cast(Command, export),
+    "compare": cast(Command, compare),
     "explain": cast(Command, explain),
     "prune": cast(Command, prune),
+    "pack": cast(Command, pack),
+    "keygen": cast(Command, keygen),
+    "harvest": cast(Command, harvest),
 }

@@ -68,6 +68,7 @@ def run(options: argparse.Namespace) -> int:
         check_target(options.out)
     subject = open_subject(options.subject)
     alert = alert_label(subject.labels, options.alert)
+    precision = used_precision(subject, options.precision)
     rule = _rule(options, subject)
     arguments = options.data or subject.data
     if not arguments:
@@ -85,7 +86,7 @@ def run(options: argparse.Namespace) -> int:
         block_m=options.errors_block_m or rule.block_m,
         alert=alert,
         recall=options.recall,
-        precision=used_precision(subject, options.precision),
+        precision=precision,
     )
     if options.out is not None:
         write_report(options.out, evaluation, measured, pictures=not options.no_pictures)
@@ -102,7 +103,7 @@ def _rule(options: argparse.Namespace, subject: Subject) -> SplitRule:
     """The split that is asked for, where nothing is the one that the subject learned by.
 
     Raises:
-        EvaluateError: A cross-validation is to be split in another way than its folds were.
+        EvaluateError: A cross-validation is asked for another split than its folds', or for none.
         DatasetError: There are not so many folds.
     """
     from trainer.datasets import SplitRule
@@ -111,6 +112,10 @@ def _rule(options: argparse.Namespace, subject: Subject) -> SplitRule:
     asked = [name for name in _SPLIT if getattr(options, name) is not None]
     if asked and subject.kind == "cross-validation":
         raise EvaluateError(f"--{asked[0].replace('_', '-')}: {options.subject} is measured by its own folds; leave it out")
+    if options.all and subject.kind == "cross-validation":
+        raise EvaluateError(
+            f"--all: each fold of {options.subject} would be asked about all tiles; name one fold-… folder instead"
+        )
     learned = subject.folds[0].rule or SplitRule()
     known = {"split": learned.kind, "block_m": learned.block_m, "folds": learned.folds, "fold": learned.fold + 1}
     chosen = argparse.Namespace(**known | {name: getattr(options, name) for name in asked})

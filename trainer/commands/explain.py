@@ -39,13 +39,11 @@ def run(options: argparse.Namespace) -> int:
     from trainer.explain.explain import PAGE, TABLE
 
     subject = open_subject(options.subject)
-    result = explain(
-        subject, options.paths, options.out, label=options.label, opacity=options.opacity, progress=_with_a_bar
-    )
+    result = explain(subject, options.paths, options.out, label=options.label, opacity=options.opacity, progress=_with_a_bar)
     if result.unreadable:
         more = f" and {len(result.unreadable) - _LISTED} more" if len(result.unreadable) > _LISTED else ""
         print(f"{len(result.unreadable)} cannot be read: {'; '.join(result.unreadable[:_LISTED])}{more}", file=sys.stderr)
-    print(f"{options.out}: {len(result.explained)} pictures, {TABLE}, {PAGE}")
+    print(f"{options.out}: {len(result.explained)} explained; {PAGE} shows them, {TABLE} lists them")
     return 0
 
 

@@ -8,7 +8,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trainer.commands.arguments import add_data, positive, positive_number, print_metrics, share, split_rule
+from trainer.commands.arguments import add_data, positive, positive_number, print_metrics, share, split_rule, whole
 from trainer.commands.arguments import tell_what_was_left_out as tell
 
 if TYPE_CHECKING:
@@ -36,15 +36,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--weights", default="none", metavar="W", help="to start from: none (default), imagenet or a Keras file")
     group.add_argument("--epochs", type=positive, default=60, metavar="N", help="times through the data (default 60)")
-    group.add_argument("--seed", type=int, default=1, metavar="N", help="the same seed gives the same network on one machine")
+    group.add_argument("--seed", type=whole, default=1, metavar="N", help="the same seed gives the same network on one machine")
     group.add_argument("--batch", type=positive, default=64, metavar="N", help="tiles in a step (default 64)")
     group.add_argument("--optimizer", choices=("adamw", "adam"), default="adamw")
     group.add_argument("--learning-rate", type=positive_number, default=3e-3, metavar="R", help="at its height (default 0.003)")
     group.add_argument("--weight-decay", type=share, default=1e-2, metavar="D", help="of adamw (default 0.01)")
     group.add_argument("--label-smoothing", type=share, default=0.05, metavar="S", help="default 0.05")
     group.add_argument("--average", type=share, default=0.05, metavar="S", help="share of the steps to average over; 0: none")
-    group.add_argument("--augmentation", default="light", metavar="LEVEL", help="none, light (default) or strong")
-    group.add_argument("--patience", type=int, default=0, metavar="N", help="stop after N epochs without gain; 0: never")
+    group.add_argument(
+        "--augmentation",
+        default="light",
+        metavar="LEVEL",
+        help="none, light (default) or strong; light,NAME=strong: another one for the data set NAME",
+    )
+    group.add_argument("--patience", type=whole, default=0, metavar="N", help="stop after N epochs without gain; 0: never")
     group.add_argument("--precision", choices=("auto", "float32", "mixed_bfloat16"), default="auto")
     group.add_argument("--compile", choices=("auto", "on", "off"), default="auto", help="with XLA; auto: on a GPU")
     watched = parser.add_argument_group("watching")

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import numpy as np
 
 from trainer.datasets.readers import read_folder, read_haiti, read_harvey
 from trainer.datasets.rendered import read_rendered
@@ -27,6 +30,8 @@ def read(argument: str) -> Dataset:
     Raises:
         DatasetError: The reader is unknown, or the location does not hold what the reader expects.
     """
+    if not argument:
+        raise DatasetError("the name of a data set is empty, expected a folder or READER:LOCATION")
     match = _NAMED.fullmatch(argument)
     if match is None:
         return read_folder(argument, 1)
@@ -42,7 +47,7 @@ def read_all(arguments: Sequence[str], labels: Sequence[str] | None = None) -> l
     """Read data sets that are used together.
 
     Args:
-        labels: What their labels must be; None: those of the first.
+        labels: What their labels must be, in this order; None: those of the first.
 
     Raises:
         DatasetError: One cannot be read, two have one name, or their labels differ.
@@ -56,4 +61,10 @@ def read_all(arguments: Sequence[str], labels: Sequence[str] | None = None) -> l
     for dataset in datasets:
         if set(dataset.labels) != set(expected):
             raise DatasetError(f"{dataset.name}: has the labels {', '.join(dataset.labels)}, expected {', '.join(expected)}")
-    return datasets
+    return [_in_order(dataset, expected) for dataset in datasets]
+
+
+def _in_order(dataset: Dataset, labels: tuple[str, ...]) -> Dataset:
+    """The same data set with its labels in the order of a network's output."""
+    index = np.array([labels.index(label) for label in dataset.labels], np.int32)
+    return replace(dataset, labels=labels, tiles=replace(dataset.tiles, labels=index[dataset.tiles.labels]))

@@ -22,12 +22,13 @@ from edge.text import one_line, printable
 from trainer.datasets.tiles import TILE_PX, Dataset, DatasetError, Tiles
 
 _MAX_PIXELS = 1 << 28
-_NAMED_PLACE = r"(?P<longitude>-?\d{1,3}\.\d{3,})_(?P<latitude>-?\d{1,2}\.\d{3,})"
+# Not the end of a longer number: of 500013.250_45.125 nothing is a longitude.
+_NAMED_PLACE = r"(?<![\d.])(?P<longitude>-?\d{1,3}\.\d{3,})_(?P<latitude>-?\d{1,2}\.\d{3,})"
 _NO_PIXELS = np.zeros((1, 1, 3), np.uint8)
 
 
 def images_in(folder: Path) -> list[Path]:
-    """The image files of a folder and the folders below it, sorted.
+    """The image files of a folder and the folders below it, sorted; hidden ones are passed over.
 
     Raises:
         DatasetError: It is no folder, cannot be read, or holds none.
@@ -35,11 +36,12 @@ def images_in(folder: Path) -> list[Path]:
     if not folder.is_dir():
         raise DatasetError(f"{folder}: no such folder")
     try:
-        files = sorted(file for file in folder.rglob("*") if file.suffix.lower() in SUFFIXES and file.is_file())
+        found = (file for file in folder.rglob("*") if file.suffix.lower() in SUFFIXES and file.is_file())
+        files = sorted(file for file in found if not any(part.startswith(".") for part in file.relative_to(folder).parts))
     except OSError as error:
         raise DatasetError(f"{folder}: {one_line(error)}") from error
     if not files:
-        raise DatasetError(f"{folder}: holds no image ({', '.join(sorted(SUFFIXES))})")
+        raise DatasetError(f"{folder}: holds no image ({', '.join(sorted(SUFFIXES))}), expected one at least")
     return files
 
 
@@ -54,7 +56,7 @@ def load(
         labels: Sorted.
 
     Raises:
-        DatasetError: No image of some label can be read.
+        DatasetError: No image of some label can be read, or each of them is under another label, too.
     """
     reader = _Reader(root)
     held_out: list[bool] = []
@@ -64,11 +66,15 @@ def load(
             if not read:
                 raise DatasetError(f"{root}: none of the {len(files)} images of {labels[label]!r} can be read")
             held_out += [part == "held_out"] * read
-    kept, dropped = _each_once(reader, held_out)
+    tiles = reader.tiles()
+    kept, dropped = _each_once(tiles, held_out)
+    for index in range(len(labels)):
+        if index not in tiles.labels[kept]:
+            raise DatasetError(f"{root}: every image of {labels[index]!r} is under another label, too; expected each under one")
     return Dataset(
         name,
         tuple(labels),
-        reader.tiles().take(kept),
+        tiles.take(kept),
         np.array(held_out)[kept] if "held_out" in parts else None,
         repeats,
         tuple(reader.unreadable),
@@ -99,12 +105,13 @@ class _Reader:
             self.unreadable.append(f"{printable(name)}: {one_line(error)}")
             return False
         pixels = decoded.pixels
-        if (decoded.height, decoded.width) != (TILE_PX, TILE_PX):
-            self.resized += 1
+        self.resized += (decoded.height, decoded.width) != (TILE_PX, TILE_PX)
+        # What a file claims to be need not be what is in it.
+        if pixels.shape[:2] != (TILE_PX, TILE_PX):
             pixels = np.asarray(cv2.resize(pixels, (TILE_PX, TILE_PX), interpolation=cv2.INTER_AREA), np.uint8)
         self.images.append(np.ascontiguousarray(pixels[..., ::-1]))
         self.labels.append(label)
-        self.names.append(name)
+        self.names.append(printable(name))
         self.places.append(self._place(name, decoded.exif))
         return True
 
@@ -124,22 +131,22 @@ class _Reader:
         return math.nan, math.nan
 
 
-def _each_once(reader: _Reader, held_out: Sequence[bool]) -> tuple[NDArray[np.intp], tuple[str, ...]]:
+def _each_once(tiles: Tiles, held_out: Sequence[bool]) -> tuple[NDArray[np.intp], tuple[str, ...]]:
     """Which tiles to keep, so that each picture is there once, and the names of the others.
 
     A picture under two labels teaches nothing, so none of its copies stays. One that a data set gives on both sides of its
     own split stays on both, for the split to refuse.
     """
     copies: dict[bytes, list[int]] = {}
-    for index, digest in enumerate(reader.tiles().digests()):
+    for index, digest in enumerate(tiles.digests()):
         copies.setdefault(digest, []).append(index)
     kept: list[int] = []
     dropped: list[str] = []
     for indices in copies.values():
-        if len({reader.labels[index] for index in indices}) > 1:
-            dropped += [f"{reader.names[index]} (under two labels)" for index in indices]
+        if len({int(tiles.labels[index]) for index in indices}) > 1:
+            dropped += [f"{tiles.names[index]} (under two labels)" for index in indices]
             continue
         first = {held_out[index]: index for index in reversed(indices)}
         kept += first.values()
-        dropped += [reader.names[index] for index in indices if index not in first.values()]
+        dropped += [tiles.names[index] for index in indices if index not in first.values()]
     return np.array(sorted(kept), np.intp), tuple(dropped)

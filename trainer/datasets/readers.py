@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from edge.text import printable
 from trainer.datasets.files import images_in, load
 from trainer.datasets.tiles import Dataset, DatasetError
 
@@ -11,6 +12,8 @@ DAMAGE_LABELS = ("damaged", "undamaged")
 
 _TRAIN_FOLDER = "train"
 _HELD_OUT_FOLDERS = ("validation", "val", "test")
+# What harvest lays out and nobody has labelled yet.
+_UNLABELLED = "unlabelled"
 
 
 def read_harvey(location: str, repeats: int) -> Dataset:
@@ -49,13 +52,20 @@ def read_folder(location: str, repeats: int) -> Dataset:
             part: [images_in(folder / label) for label in labels]
             for part, folder in (("train", root / _TRAIN_FOLDER), ("held_out", held_out))
         }
-    return load(root.resolve().name or "root", root, parts, labels, repeats)
+    return load(printable(root.resolve().name) or "root", root, parts, labels, repeats)
 
 
 def _label_folders(root: Path) -> list[str]:
     if not root.is_dir():
         raise DatasetError(f"{root}: no such folder")
-    labels = sorted(entry.name for entry in root.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+    labels = sorted(
+        entry.name
+        for entry in root.iterdir()
+        if entry.is_dir() and not entry.name.startswith(".") and entry.name != _UNLABELLED
+    )
+    for label in labels:
+        if not label.isprintable():
+            raise DatasetError(f"{root}: the folder {label!r} has a name that cannot be a label")
     if len(labels) < 2:
         raise DatasetError(f"{root}: expected a folder for each label, two at least; found {', '.join(labels) or 'none'}")
     return labels

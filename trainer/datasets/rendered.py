@@ -16,6 +16,8 @@ from trainer.datasets.tiles import TILE_PX, Dataset, DatasetError, Tiles
 _TRAIN_SEED = 1_000_000
 _HELD_OUT_SEED = 2_000_000
 _LEAST_HELD_OUT = 96
+# From there on the towns to learn from would be those that are held out.
+_MOST_TRAIN = _HELD_OUT_SEED - _TRAIN_SEED
 _TOWN_BLOCKS = (6, 8)
 # How far a photo's centre lies from the block's centre: a drone does not fly on rails.
 _JITTER_PX = 14
@@ -26,8 +28,9 @@ def read_rendered(location: str, repeats: int) -> Dataset:
 
     Held out are a fifth as many, 96 at least, from other towns.
     """
-    if not location.isdecimal() or int(location) < 1:
-        raise DatasetError(f"rendered:{location}: expected the number of tiles, as in rendered:960")
+    # As many digits as the most tiles have: longer ones Python refuses to read.
+    if not location.isdecimal() or len(location) > len(str(_MOST_TRAIN)) or not 1 <= int(location) <= _MOST_TRAIN:
+        raise DatasetError(f"rendered:{location}: expected the number of tiles, 1 to {_MOST_TRAIN}, as in rendered:960")
     count = int(location)
     held_out = max(count // 5, _LEAST_HELD_OUT)
     tiles = Tiles.concatenate([render_tiles(_TRAIN_SEED, count, "train"), render_tiles(_HELD_OUT_SEED, held_out, "held-out")])

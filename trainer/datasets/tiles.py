@@ -61,7 +61,7 @@ class Dataset:
     """A named data set.
 
     Attributes:
-        labels: Names, sorted.
+        labels: Names, in the order of the network's output; as read, sorted.
         tiles: All that could be read, each picture once.
         given_held_out: (n,) bool, what the data set itself keeps apart to measure on; None: it does not.
         repeats: How often each training tile comes up in one epoch; lifts a set of few tiles beside one of many.

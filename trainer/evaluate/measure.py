@@ -98,16 +98,16 @@ def measure(
     Args:
         datasets: With the labels of the subject, in any order.
         rule: How they are split, for all networks of the subject but those of a cross-validation, which have their own;
-            None: all tiles are measured on.
+            None: all tiles are measured on, by one network.
         precision: As `open_predictor`.
 
     Raises:
         DatasetError: The data cannot be split.
         PredictError: There is no such precision.
-        EvaluateError: All tiles are asked of a cross-validation.
+        EvaluateError: A network answers NaN.
     """
     if rule is None and len(subject.folds) > 1:
-        raise EvaluateError(f"{subject.name}: all tiles would be measured once by each fold; name one fold-… folder instead")
+        raise ValueError(f"{subject.name}: all tiles would be measured once by each fold")
     ordered = [_in_order(dataset, subject.labels) for dataset in datasets]
     measured = []
     for fold in subject.folds:

@@ -45,18 +45,19 @@ _STYLE: Any = {
 }
 _MOST_STEPS = 400
 
+_styled = rc_context(_STYLE)
+
 
 class Plot:
-    """Axes to draw on, that become SVG."""
+    """Axes to draw on, that become SVG; made and drawn on in the style of the report (`_styled`)."""
 
     def __init__(self, key: str) -> None:
         """Args:
         key: Unlike that of any other plot of the page.
         """
         self._key = key
-        with rc_context(_STYLE):
-            self._figure = Figure(figsize=_INCHES, layout="constrained")
-            self.axes: Axes = self._figure.add_subplot()
+        self._figure = Figure(figsize=_INCHES, layout="constrained")
+        self.axes: Axes = self._figure.add_subplot()
 
     def svg(self, alternative: str) -> str:
         """The ``svg`` element.
@@ -65,18 +66,20 @@ class Plot:
             alternative: What it shows, for who cannot see it.
         """
         file = io.StringIO()
-        with rc_context(_STYLE):
-            self._figure.savefig(file, format="svg", metadata={"Date": None, "Creator": None})
+        self._figure.savefig(file, format="svg", metadata={"Date": None, "Creator": None})
         drawn = file.getvalue()
         drawn = drawn[drawn.index("<svg") :].replace(_INK, "currentColor")
         # All plots share one page, in which an id must be there once.
         drawn = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{self._key}-", drawn)
-        drawn = re.sub(r"<metadata>.*?</metadata>", "", drawn, flags=re.DOTALL)
+        # Its style would be that of the whole page.
+        drawn = re.sub(r"<(metadata|style)\b.*?</\1>", "", drawn, flags=re.DOTALL)
+        drawn = re.sub(r"font: ([\d.]+px)[^;\"]*", r"font: \1 system-ui, sans-serif", drawn)
         drawn = re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", drawn, count=1)
         drawn = re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", drawn, count=1)
         return drawn.replace("<svg", f'<svg role="img" aria-label="{_escaped(alternative)}"', 1)
 
 
+@_styled
 def confusion_plot(key: str, confusion: tuple[tuple[int, ...], ...], labels: tuple[str, ...]) -> str:
     """Tiles by true and decided label; the darker, the larger the share of the true label."""
     plot = Plot(key)
@@ -105,6 +108,7 @@ def confusion_plot(key: str, confusion: tuple[tuple[int, ...], ...], labels: tup
     return plot.svg(f"Confusion matrix: {said}")
 
 
+@_styled
 def roc_plot(
     key: str,
     probabilities: NDArray[np.float64],
@@ -133,6 +137,7 @@ def roc_plot(
     return plot.svg(f"ROC curve of {', '.join(names[label] for label in shown)}: recall against the share of false alarms")
 
 
+@_styled
 def reliability_plot(key: str, calibration: Calibration) -> str:
     """Accuracy against confidence, before and after the temperature (Guo et al., 2017, figure 1)."""
     plot = Plot(key)
@@ -157,6 +162,7 @@ def reliability_plot(key: str, calibration: Calibration) -> str:
     )
 
 
+@_styled
 def recall_plot(
     key: str, probabilities: NDArray[np.float64], is_alert: NDArray[np.bool_], threshold: Threshold, alert: str
 ) -> str:
@@ -178,11 +184,12 @@ def recall_plot(
     )
 
 
+@_styled
 def errors_plot(key: str, places: NDArray[np.float64], right: NDArray[np.bool_]) -> str:
     """Where right and wrong decisions lie."""
     plot = Plot(key)
     axes = plot.axes
-    for chosen, colour, mark, size, name in ((right, _GREY, ".", 6, "right"), (~right, _ORANGE, "x", 22, "wrong")):
+    for chosen, colour, mark, size, name in ((right, _GREY, ".", 16, "right"), (~right, _ORANGE, "x", 22, "wrong")):
         # Thousands of points would make the page slow, so they become one picture.
         east, north = places[chosen].T
         width = 1 if mark == "x" else 0
@@ -195,6 +202,7 @@ def errors_plot(key: str, places: NDArray[np.float64], right: NDArray[np.bool_])
     return plot.svg(f"Map of {len(right)} tiles, {int((~right).sum())} of them decided wrongly")
 
 
+@_styled
 def distance_plot(key: str, distances: tuple[Distance, ...]) -> str:
     """Balanced accuracy against the distance from what was learned; plain accuracy where a label is missing."""
     plot = Plot(key)

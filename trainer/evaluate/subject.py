@@ -87,8 +87,14 @@ def open_subject(path: Path) -> Subject:
 
 
 def used_precision(subject: Subject, wanted: Precision | None) -> Precision:
-    """What `trainer.predict.open_predictor` computes with."""
+    """What `trainer.predict.open_predictor` computes with.
+
+    Raises:
+        EvaluateError: A run has no such precision.
+    """
     if subject.kind in {"run", "cross-validation"}:
+        if wanted not in {None, "fp32"}:
+            raise EvaluateError(f"{subject.name}: a {subject.kind} is fp32, not {wanted}; export it first")
         return "fp32"
     if wanted is not None:
         return wanted

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from trainer.evaluate.evaluate import Evaluation, Section
+from trainer.evaluate.places import LEAST_TILES
 from trainer.evaluate.plots import distance_name
 
 _GOOD_ERROR = 0.02
@@ -31,8 +32,8 @@ def summary(evaluation: Evaluation) -> str:
             "so it sees more than colour" if balanced.least > floor else "so it is not clear that it sees more than colour"
         )
         sentences.append(f"A trivial model that looks only at colours gets {floor:.1%}, {verdict}.")
-    if section.distances:
-        far = section.distances[-1]
+    far = next((distance for distance in reversed(section.distances) if distance.tiles >= LEAST_TILES), None)
+    if far is not None:
         share = far.balanced_accuracy or far.accuracy
         sentences.append(f"On the ground farthest from what it learned ({distance_name(far)}) it gets {share.value:.1%}.")
     if section.alert is not None and section.alert.false_alarms_per_1000 is not None:

@@ -106,7 +106,7 @@ def explain(
     unreadable: list[str] = []
     with replaced_folder(target) as folder:
         for batch in _batches(progress(list(files)), files, unreadable):
-            explained += _explain_batch(cam, subject, batch, folder, label, opacity)
+            explained += _explain_batch(cam, subject, batch, folder, label=label, opacity=opacity)
         if not explained:
             raise ExplainError(f"none of {len(files)} images can be read; {unreadable[0]}")
         lines = tuple(line for line, _ in explained)
@@ -157,7 +157,7 @@ def _batches(files: Iterable[Path], names: Mapping[Path, Path], unreadable: list
 
 
 def _explain_batch(
-    cam: GradCam, subject: Subject, batch: Sequence[_Image], folder: Path, label: str | None, opacity: float
+    cam: GradCam, subject: Subject, batch: Sequence[_Image], folder: Path, *, label: str | None, opacity: float
 ) -> list[tuple[Explanation, Path]]:
     """Write the pictures of some images; gives each one's line of the table and the path of its picture."""
     height, width = cam.tile_px

@@ -41,8 +41,13 @@ def draw(image: NDArray[np.uint8], heat: NDArray[np.float32], caption: str, opac
 
 
 def overlaid(image: NDArray[np.uint8], heat: NDArray[np.float32], opacity: float) -> NDArray[np.uint8]:
-    """The image under its heat map; arguments as of `draw`, the result is of the image's shape."""
+    """The image in grey under its heat map, so that colour means heat and nothing else; arguments as of `draw`.
+
+    Returns:
+        BGR, of the image's shape.
+    """
     height, width = image.shape[:2]
+    grey = cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY), cv2.COLOR_GRAY2BGR)
     scaled = cv2.resize(heat, (width, height), interpolation=cv2.INTER_LINEAR)
     colours = cv2.applyColorMap(np.rint(255 * scaled).astype(np.uint8), cv2.COLORMAP_INFERNO)
-    return np.asarray(cv2.addWeighted(image, 1 - opacity, colours, opacity, 0), np.uint8)
+    return np.asarray(cv2.addWeighted(grey, 1 - opacity, colours, opacity, 0), np.uint8)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import keras
 
+from edge.bundle import Bundle
 from trainer.explain.gradcam import ExplainError
 from trainer.run import RECORD, Run
 from trainer.start import TRAINABLE, Start, start_from
@@ -42,8 +43,9 @@ def open_subject(folder: Path) -> Subject:
         run = Run.open(folder)
         return Subject(str(folder), run.labels, run.network())
     if (folder / "manifest.json").is_file():
+        calibration = Bundle.open(folder).manifest.calibration
         start = start_from(folder)
-        return Subject(start.name, start.labels, start.build())
+        return Subject(start.name, start.labels, start.build(), calibration.temperature if calibration else 1.0)
     if (folder / EXPORT_RECORD).is_file():
         record = ExportRecord.open(folder)
         try:

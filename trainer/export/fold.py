@@ -24,25 +24,21 @@ def fold(model: keras.Model, temperature: float = 1.0) -> keras.Model:
     turning those of every picture costs as much as a convolution.
 
     Args:
-        model: A functional model of RGB pixels that begins with a convolution, whose input may be scaled.
+        model: A functional model of RGB pixels that begins with a convolution, whose input may be scaled by a number.
         temperature: By which the logits are divided, that is, the weights of the layer named ``logits``.
 
     Raises:
-        ValueError: It begins with something else.
+        ValueError: It begins with something else, a batch norm cannot be folded, or it has no logits.
     """
     norms = {
         _before(layer).name: layer
         for layer in model.layers
         if type(layer) is layers.BatchNormalization and type(_before(layer)) in {layers.Conv2D, layers.DepthwiseConv2D}
     }
-    scaled = {
-        layer.name: _before(layer)
-        for layer in model.layers
-        if type(layer) is layers.Conv2D and type(_before(layer)) is layers.Rescaling and _before(layer).offset == 0
-    }
-    first = {layer.name for layer in model.layers if _reads_pixels(layer)}
-    if len(first) != 1:
-        raise ValueError(f"{model.name} begins with {len(first)} convolutions, expected one")
+    first = _first(model)
+    scale = _before(first)
+    # An offset cannot be folded: the convolution may pad its input, with what the offset has made 0.
+    scaled = {first.name: scale} if type(scale) is layers.Rescaling and scale.offset == 0 else {}
     for layer in norms.values():
         before = _before(layer)
         if before.activation is not keras.activations.linear or len(before._outbound_nodes) != 1:
@@ -68,7 +64,7 @@ def fold(model: keras.Model, temperature: float = 1.0) -> keras.Model:
         if layer.name in gone or not layer.weights:
             continue
         weights = model.get_layer(layer.name).get_weights()
-        if layer.name in first:
+        if layer.name == first.name:
             weights[0] = weights[0][:, :, ::-1, :]
         if layer.name in scaled:
             weights[0] = weights[0] * scaled[layer.name].scale
@@ -80,25 +76,41 @@ def fold(model: keras.Model, temperature: float = 1.0) -> keras.Model:
     return folded
 
 
-def _reads_pixels(layer: layers.Layer) -> bool:
-    if type(layer) is not layers.Conv2D:
-        return False
-    before = _before(layer)
-    return isinstance(_before(before) if type(before) is layers.Rescaling else before, layers.InputLayer)
+def _first(model: keras.Model) -> layers.Layer:
+    """The convolution that the pixels go to, and to nothing else: their channels are turned round in its kernels alone."""
+    readers = _readers(_operation(model.inputs[0]))
+    if (
+        len(readers) == 1
+        and type(readers[0]) is layers.Rescaling
+        and np.ndim(readers[0].scale) == np.ndim(readers[0].offset) == 0
+    ):
+        readers = _readers(readers[0])
+    if [type(reader) for reader in readers] != [layers.Conv2D]:
+        names = ", ".join(reader.name for reader in readers)
+        raise ValueError(f"{model.name} begins with {names}, expected one convolution")
+    return readers[0]
+
+
+def _readers(layer: layers.Layer) -> list[layers.Layer]:
+    return [node.operation for node in layer._outbound_nodes]
 
 
 def _before(layer: layers.Layer) -> layers.Layer:
-    return layer.input._keras_history.operation
+    return _operation(layer.input)
+
+
+def _operation(tensor: Any) -> layers.Layer:
+    return tensor._keras_history.operation
 
 
 def _with_norm(convolution: layers.Layer, weights: list[Any], norm: layers.BatchNormalization) -> list[Any]:
     kernel, *rest = weights
-    bias = rest[0] if rest else np.zeros(kernel.shape[-1], np.float32)
+    bias = rest[0] if rest else 0.0
     mean, variance = np.asarray(norm.moving_mean), np.asarray(norm.moving_variance)
     gamma = np.asarray(norm.gamma) if norm.scale else np.ones_like(mean)
     beta = np.asarray(norm.beta) if norm.center else np.zeros_like(mean)
     scale = gamma / np.sqrt(variance + norm.epsilon)
     if type(convolution) is layers.DepthwiseConv2D:
-        # Its channels are the third axis, and each has one filter.
-        return [kernel * scale[:, None], beta + (bias - mean) * scale]
+        # Its channels are the third axis, the filters of each the fourth.
+        return [kernel * scale.reshape(kernel.shape[2:]), beta + (bias - mean) * scale]
     return [kernel * scale, beta + (bias - mean) * scale]

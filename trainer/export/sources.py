@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import zipfile
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -94,12 +94,17 @@ def open_run(run: Run, temperature: float) -> Source:
     Raises:
         RunError: The network is missing or damaged.
     """
-    model = run.network()
+    record = {name: value for name, value in run.record.items() if name != "history"}
+    source = open_network(run.network(), run.labels, temperature)
+    return replace(source, name=str(run.folder), keras_file=run.folder / MODEL, run=record)
+
+
+def open_network(model: keras.Model, labels: tuple[str, ...], temperature: float = 1.0) -> Source:
+    """A network of `trainer.networks`."""
     folded = fold(model, temperature)
     height, width = model.input_shape[1:3]
     served = Served(lambda pixels: folded(pixels, training=False), (height, width), folded)
-    record = {name: value for name, value in run.record.items() if name != "history"}
-    return _source(str(run.folder), model.name, run.labels, served, keras_file=run.folder / MODEL, run=record)
+    return _source(model.name, model.name, labels, served)
 
 
 def open_foreign(path: Path, foreign: Foreign) -> Source:
@@ -110,17 +115,16 @@ def open_foreign(path: Path, foreign: Foreign) -> Source:
     """
     if (path / "saved_model.pb").is_file():
         infer, shape, outputs, keep = _saved_model(path)
-    elif path.suffix in {".keras", ".h5"}:
+    elif path.suffix == ".keras":
         try:
             model = keras.models.load_model(path, compile=False)
         except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
             raise ExportError(f"{path}: no Keras model that can be read: {one_line(error)}") from error
-        infer, shape, outputs, keep = (
-            (lambda pixels: model(pixels, training=False)),
-            model.input_shape,
-            model.output_shape,
-            model,
-        )
+        shape, outputs, keep = model.input_shape, model.output_shape, model
+
+        def infer(pixels: Any) -> Any:
+            return model(pixels, training=False)
+
     else:
         raise ExportError(f"{path}: expected a run folder, a SavedModel, a .keras or an .onnx file")
     if len(shape) != 4 or None in shape[1:] or shape[3] not in {1, 3}:
@@ -136,11 +140,11 @@ def open_foreign(path: Path, foreign: Foreign) -> Source:
     return _source(str(path), "", foreign.labels, Served(from_pixels, size, keep))
 
 
-def _source(name: str, network: str, labels: tuple[str, ...], served: Served, **more: Any) -> Source:
+def _source(name: str, network: str, labels: tuple[str, ...], served: Served) -> Source:
     # Weights become constants: LiteRT's interpreter would not initialize variables.
     function = convert_variables_to_constants_v2(served.serve.get_concrete_function())
     height, width = served._size
-    return Source(name, network, labels, height, width, function, served, **more)
+    return Source(name, network, labels, height, width, function, served)
 
 
 def _saved_model(path: Path) -> tuple[Callable[[Any], Any], tuple[int | None, ...], tuple[int | None, ...], Any]:

@@ -10,7 +10,12 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from trainer.datasets import Tiles
+from trainer.errors import TrainerError
 from trainer.fit.augment import Augmentation, augment
+
+
+class BatchError(TrainerError):
+    """Batches cannot be shared among the workers; the message is one line that says how small they are."""
 
 
 class Batches:
@@ -23,7 +28,7 @@ class Batches:
         *,
         labels: int,
         batch: int,
-        how: Augmentation,
+        how: Sequence[Augmentation],
         seed: int,
         worker: tuple[int, int] = (0, 1),
     ) -> None:
@@ -32,23 +37,30 @@ class Batches:
             tiles: Of each data set.
             repeats: How often the tiles of each data set come up in an epoch.
             labels: How many there are.
+            how: How the tiles of each data set are changed.
             batch: Tiles in a step, of all workers together.
             worker: Which one this is, from 0, and how many there are; each takes its share of every batch.
+
+        Raises:
+            BatchError: A batch has fewer tiles than there are workers.
         """
         self._tiles = Tiles.concatenate(tiles)
         counts = np.concatenate([np.full(len(part), times) for part, times in zip(tiles, repeats, strict=True)])
         self._order = np.repeat(np.arange(len(counts)), counts)
         self._labels = labels
-        self._how = how
+        self._how = [one for part, one in zip(tiles, how, strict=True) for _ in range(len(part))]
         self._seed = seed
         self._worker = worker
         # A small set is one batch; the last, incomplete batch of a large one would be a step of another size.
         self._batch = min(batch, len(self._order)) // worker[1] * worker[1]
+        if not self._batch:
+            tiles_each = min(batch, len(self._order))
+            raise BatchError(f"batches of {tiles_each} tiles for {worker[1]} workers: expected one tile for each at least")
         self.steps = len(self._order) // self._batch
         self.shape = (self._batch // worker[1], *self._tiles.images.shape[1:])
 
     def epoch(self, number: int) -> tf.data.Dataset:
-        """The steps of an epoch: (share of the batch, side, side, 3) uint8 RGB and (share, labels) float32, rows sum to 1."""
+        """The steps of an epoch: (share of the batch, side, side, 3) uint8 RGB and (share, labels) float32, one-hot."""
         signature = (tf.TensorSpec(self.shape, tf.uint8), tf.TensorSpec((self.shape[0], self._labels), tf.float32))
         options = tf.data.Options()
         options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
@@ -65,10 +77,6 @@ class Batches:
             yield self._changed(order[start + index : start + self._batch : workers], rng)
 
     def _changed(self, indices: NDArray[Any], rng: np.random.Generator) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
-        images = np.stack([augment(self._tiles.images[index], self._how, rng) for index in indices])
+        images = np.stack([augment(self._tiles.images[index], self._how[index], rng) for index in indices])
         labels = np.eye(self._labels, dtype=np.float32)[self._tiles.labels[indices]]
-        if rng.random() < self._how.mix:
-            share = float(rng.beta(0.3, 0.3))
-            images = (share * images + (1 - share) * np.roll(images, 1, axis=0)).astype(np.uint8)
-            labels = (share * labels + (1 - share) * np.roll(labels, 1, axis=0)).astype(np.float32)
         return images, labels

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import sys
 import zipfile
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edge.text import one_line
 from trainer.files import replace_file
 
 
@@ -46,12 +48,13 @@ def save(path: Path, progress: Progress, arrays: dict[str, NDArray[Any]]) -> Non
 
 
 def load(path: Path) -> tuple[Progress, dict[str, NDArray[Any]]] | None:
-    """The checkpoint; None if there is none, or none that can be read."""
+    """The checkpoint; None if there is none, or none that can be read, which is said on standard error."""
     try:
         with np.load(path, allow_pickle=False) as stored:
             arrays = {name: stored[name] for name in stored.files}
         return Progress(**json.loads(arrays.pop("progress").tobytes())), arrays
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile):
+    except (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
+        print(f"{path} cannot be read, so the training begins anew: {one_line(error)}", file=sys.stderr)
         return None

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from trainer.datasets import Dataset, Part, SplitRule, Tiles, split_all
 from trainer.errors import TrainerError
 from trainer.fit import checkpoint
-from trainer.fit.augment import LEVELS
+from trainer.fit.augment import levels
 from trainer.fit.batches import Batches
 from trainer.fit.checkpoint import Progress
 from trainer.fit.learner import Learner, strategy_for_machine
@@ -59,12 +59,12 @@ def fit(
         start: The network to learn on from; None: a new one, as the parameters say.
 
     Raises:
-        FitError: The folder is that of another training, or the parameters fit no training.
+        FitError: The folder is that of another training.
+        AugmentationError: The parameters name an augmentation that is not there.
         DatasetError: The data cannot be split.
     """
     parts = split_all(datasets, rule)
-    if parameters.augmentation not in LEVELS:
-        raise FitError(f"augmentation {parameters.augmentation}: expected one of {', '.join(LEVELS)}")
+    how = levels(parameters.augmentation, [dataset.name for dataset in datasets])
     labels = parts[0].dataset.labels
     record = _begin_record(parts, arguments, rule, parameters)
     existing = read_record(folder)
@@ -82,7 +82,7 @@ def fit(
         [part.dataset.repeats for part in parts],
         labels=len(labels),
         batch=parameters.batch,
-        how=LEVELS[parameters.augmentation],
+        how=how,
         seed=parameters.seed,
         worker=(worker, workers),
     )
@@ -222,6 +222,9 @@ def _check_same(folder: Path, existing: dict[str, Any], asked: dict[str, Any]) -
             if existing.get(key, {}).get(name) != value:
                 had = existing.get(key, {}).get(name)
                 raise FitError(f"{folder}: was begun with {name} {had}, not {value}; give another --out or remove it")
-    known = {data["name"]: data["fingerprint"] for data in existing.get("data", [])}
-    if known != {data["name"]: data["fingerprint"] for data in asked["data"]}:
+    known, wanted = (
+        [[data.get(name) for name in ("name", "fingerprint", "repeats")] for data in record.get("data", [])]
+        for record in (existing, asked)
+    )
+    if known != wanted:
         raise FitError(f"{folder}: was begun with other data; give another --out or remove it")

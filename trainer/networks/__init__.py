@@ -6,10 +6,13 @@ layer that has weights is a dense one which computes logits: `trainer.export.fol
 
 from __future__ import annotations
 
+import warnings
+import zipfile
 from collections.abc import Callable
 
 import keras
 
+from edge.text import one_line
 from trainer.errors import TrainerError
 from trainer.networks.backbone import mobilenet_v2
 from trainer.networks.overflight_s import overflight_s
@@ -29,7 +32,8 @@ def build(name: str, labels: int, tile_px: int, weights: str = "none") -> keras.
     """Make a network.
 
     Args:
-        weights: What it starts from: ``none``, ``imagenet`` (backbones only; downloaded once), or the path of a Keras file.
+        weights: What it starts from: ``none``, ``imagenet`` (backbones only; downloaded once), or the path of a Keras file, of
+            which a backbone takes all but the head.
 
     Raises:
         NetworkError: The name is unknown, or the network cannot have so many labels or these weights.
@@ -46,6 +50,7 @@ def build(name: str, labels: int, tile_px: int, weights: str = "none") -> keras.
             model.load_weights(weights)
     except NetworkError:
         raise
-    except (ValueError, OSError) as error:
-        raise NetworkError(f"network {name}: {' '.join(str(error).split())[:300]}") from error
+    except (ValueError, OSError, KeyError, zipfile.BadZipFile) as error:
+        of = "" if weights == "none" else f" with the weights {weights}"
+        raise NetworkError(f"network {name}{of}: {one_line(error)[:300]}") from error
     return model

@@ -100,7 +100,7 @@ class Masks:
 
 
 def _kernel(layer: keras.layers.Layer) -> NDArray[np.float32]:
-    return np.array(layer.kernel, np.float32)
+    return np.asarray(layer.kernel.numpy(), np.float32)
 
 
 def _prunable(model: keras.Model, *, all_layers: bool) -> list[keras.layers.Layer]:

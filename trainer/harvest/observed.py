@@ -1,0 +1,158 @@
+"""What a device's journal says of the frames that it observed. The journal is only read, and never locked."""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from edge.journal import SCHEMA_VERSION, JournalError, is_open
+from edge.messages import decode_alert
+from edge.text import one_line
+from trainer.harvest.errors import HarvestError
+
+UNLABELLED = "unlabelled"
+"""Folder of the frames that nobody has labelled; `trainer.datasets` passes over it."""
+
+_QUERY = """
+SELECT f.frame, f.source, f.name, f.size_bytes, f.modified_ns, f.captured_at,
+       o.label, o.probabilities, o.latitude, o.longitude, a.sequence, a.message
+FROM frames f JOIN observations o ON o.frame = f.frame LEFT JOIN alerts a ON a.observation = o.observation
+ORDER BY f.frame, o.observation
+"""
+
+_probabilities = msgspec.json.Decoder(dict[str, float])
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """A frame, and what the device said of it.
+
+    Attributes:
+        name: Path below the folder that the device took it from.
+        captured_at: RFC 3339, UTC; None: unknown.
+        label: The most probable one.
+        probabilities: By label, 0..1.
+        longitude: Degrees east, WGS 84; `latitude`: degrees north. None: unknown.
+        sequence: Number of the alert about it in this journal, and `alert` its id; None: there was none.
+    """
+
+    name: str
+    size_bytes: int
+    modified_ns: int
+    captured_at: str | None
+    label: str
+    probabilities: dict[str, float]
+    longitude: float | None
+    latitude: float | None
+    sequence: int | None
+    alert: str | None
+
+    @property
+    def probability(self) -> float:
+        """Of the label that was decided for, 0..1."""
+        return self.probabilities[self.label]
+
+    @property
+    def margin(self) -> float:
+        """By how much the most probable label leads the second, 0..1 (margin sampling: Settles, 2009, section 3.1)."""
+        first, second = sorted(self.probabilities.values(), reverse=True)[:2]
+        return first - second
+
+
+@dataclass(frozen=True, slots=True)
+class Observations:
+    """What a journal holds.
+
+    Attributes:
+        frames: Those that were classified whole.
+        labels: All that occur, sorted.
+        in_tiles: Names of the frames of which several tiles were classified: no one label is that of the whole.
+    """
+
+    frames: Sequence[Observed]
+    labels: tuple[str, ...]
+    in_tiles: tuple[str, ...]
+
+
+def read_observations(journal: Path) -> Observations:
+    """Read a journal.
+
+    Raises:
+        HarvestError: It is none, a daemon is writing it, or it holds no observation.
+    """
+    if not journal.is_file():
+        raise HarvestError(f"{journal}: no such journal")
+    frames: dict[int, list[Observed]] = {}
+    try:
+        if is_open(journal):
+            raise HarvestError(f"{journal}: a daemon has it open; stop it, or harvest a copy that was made after it stopped")
+        with _opened(journal) as database:
+            (version,) = database.execute("PRAGMA user_version").fetchone()
+            if version != SCHEMA_VERSION:
+                raise HarvestError(f"{journal}: no journal of schema {SCHEMA_VERSION}")
+            for number, *row in database.execute(_QUERY):
+                frames.setdefault(number, []).append(_observed(row))
+    except (sqlite3.Error, OSError, JournalError, msgspec.DecodeError, KeyError) as error:
+        raise HarvestError(f"{journal}: cannot be read: {one_line(error)}") from error
+    if not frames:
+        raise HarvestError(f"{journal}: holds no observation, so there is nothing to harvest")
+    whole = [tiles[0] for tiles in frames.values() if len(tiles) == 1]
+    labels = sorted({label for tiles in frames.values() for label in tiles[0].probabilities})
+    for label in labels:
+        # A label becomes the name of a folder, and a journal can come from anywhere.
+        if not label.isprintable() or "/" in label or label.startswith(".") or label == UNLABELLED or len(label.encode()) > 200:
+            raise HarvestError(f"{journal}: the label {label!a} cannot be the name of a folder")
+    return Observations(whole, tuple(labels), tuple(tiles[0].name for tiles in frames.values() if len(tiles) > 1))
+
+
+@contextmanager
+def _opened(journal: Path) -> Iterator[sqlite3.Connection]:
+    """The journal's content with that of its write-ahead log; the original is not touched, not even by a lock."""
+    log = Path(f"{journal}-wal")
+    if not log.exists():
+        with closing(sqlite3.connect(f"{journal.absolute().as_uri()}?mode=ro&immutable=1", uri=True)) as database:
+            yield database
+        return
+    with tempfile.TemporaryDirectory(prefix="overflight-harvest-") as folder:
+        copy = Path(folder) / "journal.db"
+        shutil.copyfile(journal, copy)
+        shutil.copyfile(log, f"{copy}-wal")
+        with closing(sqlite3.connect(copy)) as database:
+            yield database
+
+
+def _observed(row: Sequence[object]) -> Observed:
+    _, name, size_bytes, modified_ns, captured_at, label, text, latitude, longitude, sequence, message = row
+    probabilities = _probabilities.decode(str(text))
+    if len(probabilities) < 2:
+        raise KeyError(f"{name}: one probability alone")
+    alert = None
+    if isinstance(message, bytes):
+        alert = decode_alert(message).id
+    return Observed(
+        str(name),
+        _integer(size_bytes),
+        _integer(modified_ns),
+        None if captured_at is None else str(captured_at),
+        str(label) if str(label) in probabilities else max(probabilities, key=lambda each: probabilities[each]),
+        probabilities,
+        _number(longitude),
+        _number(latitude),
+        None if sequence is None else _integer(sequence),
+        alert,
+    )
+
+
+def _integer(value: object) -> int:
+    return value if isinstance(value, int) else 0
+
+
+def _number(value: object) -> float | None:
+    return float(value) if isinstance(value, int | float) else None
