@@ -10,6 +10,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from edge.text import one_line
 from trainer.errors import TrainerError
 from trainer.run import RECORD, Run
 
@@ -54,7 +55,7 @@ def open_predictor(subject: Path, precision: Precision | None = None) -> Predict
 
     Raises:
         PredictError: It is none of them, or has no such precision.
-        RunError, BundleError: It is damaged.
+        RunError, ExportError, BundleError: It is damaged.
     """
     if (subject / RECORD).is_file():
         if precision not in {None, "fp32"}:
@@ -75,11 +76,18 @@ def keras_call(model: Any) -> Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 
 
 def openvino_call(xml: Path) -> Callable[[NDArray[np.uint8]], NDArray[np.float32]]:
-    """What an IR of BGR pixels says, computed in FP32 except where it is quantized, as on the device."""
+    """What an IR of BGR pixels says, computed in FP32 except where it is quantized, as on the device.
+
+    Raises:
+        PredictError: It cannot be read.
+    """
     import openvino
 
     properties = {"PERFORMANCE_HINT": "THROUGHPUT", "INFERENCE_PRECISION_HINT": "f32"}
-    compiled = openvino.Core().compile_model(xml, "CPU", properties)
+    try:
+        compiled = openvino.Core().compile_model(xml, "CPU", properties)
+    except RuntimeError as error:
+        raise PredictError(f"{xml}: no IR that can be read: {one_line(error)}") from error
 
     def call(images: NDArray[np.uint8]) -> NDArray[np.float32]:
         return np.array(compiled(np.ascontiguousarray(images[..., ::-1]))[0], np.float32)

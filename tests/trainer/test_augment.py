@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from trainer.datasets import Tiles
 from trainer.errors import TrainerError
-from trainer.fit.augment import LEVELS, Augmentation, augment
+from trainer.fit.augment import LEVELS, Augmentation, AugmentationError, augment, levels
 from trainer.fit.batches import Batches
 
 SIDE = 128
@@ -181,6 +181,41 @@ def test_jpeg_changes_a_little_of_everything(tile: NDArray[np.uint8]) -> None:
         assert abs(image.mean() - tile.mean()) < 2
 
 
+# Levels
+
+
+@pytest.mark.parametrize(
+    ("text", "chosen"),
+    [
+        ("none", ("none", "none")),
+        ("light", ("light", "light")),
+        ("light,haiti=strong", ("light", "strong")),
+        ("strong,haiti=none,harvey=light", ("light", "none")),
+        ("none,haiti=light,haiti=strong", ("none", "strong")),
+    ],
+)
+def test_level_is_for_all_data_sets_but_those_that_have_their_own(text: str, chosen: tuple[str, ...]) -> None:
+    assert levels(text, ["harvey", "haiti"]) == [LEVELS[level] for level in chosen]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "no level '', expected one of none, light, strong"),
+        ("extreme", "no level 'extreme', expected one of none, light, strong"),
+        ("light,haiti=extreme", "no level 'extreme', expected one of none, light, strong"),
+        ("light,haiti", "no level '', expected one of none, light, strong"),
+        ("haiti=strong", "no level 'haiti=strong', expected one of none, light, strong"),
+        ("extreme,haiti=strong,harvey=light", "no level 'extreme', expected one of none, light, strong"),
+        ("light,paris=strong", "no data set paris, expected one of harvey, haiti"),
+    ],
+)
+def test_unknown_level_or_data_set_is_an_error_that_names_the_known_ones(text: str, said: str) -> None:
+    with pytest.raises(AugmentationError) as caught:
+        levels(text, ["harvey", "haiti"])
+    assert str(caught.value) == f"augmentation {text}: {said}"
+
+
 # Batches
 
 
@@ -195,12 +230,21 @@ def batches(
     *tiles: Tiles,
     repeats: tuple[int, ...] = (1,),
     batch: int = 8,
-    how: Augmentation = TURNS_ONLY,
+    how: tuple[Augmentation, ...] = (TURNS_ONLY,),
     seed: int = 1,
     worker: tuple[int, int] = (0, 1),
     labels: int = 2,
 ) -> Batches:
-    return Batches(tiles, repeats, labels=labels, batch=batch, how=how, seed=seed, worker=worker)
+    many = len(tiles)
+    return Batches(
+        tiles,
+        repeats * (many // len(repeats)),
+        labels=labels,
+        batch=batch,
+        how=how * (many // len(how)),
+        seed=seed,
+        worker=worker,
+    )
 
 
 def steps_of(made: Batches, epoch: int = 0) -> list[tuple[NDArray[np.uint8], NDArray[np.float32]]]:
@@ -241,7 +285,7 @@ def test_label_belongs_to_its_tile() -> None:
 def test_same_epoch_has_the_same_batches_whatever_came_before_and_another_has_others() -> None:
     rng = np.random.default_rng(1)
     tiles = Tiles(rng.integers(0, 256, (40, 16, 16, 3), np.uint8), np.zeros(40, np.int32), ("",) * 40, np.full((40, 2), np.nan))
-    how = Augmentation(scale=0.5, turn=0.5, light=0.5, blur=0.5, jpeg=0.5, mix=0.5)
+    how = (Augmentation(scale=0.5, turn=0.5, light=0.5, blur=0.5, jpeg=0.5),)
     made = batches(tiles, how=how)
     first = [steps_of(made, epoch) for epoch in (0, 1, 2)]
     again = steps_of(batches(tiles, how=how), 2)
@@ -305,20 +349,15 @@ def test_workers_change_their_tiles_in_ways_of_their_own() -> None:
     assert (one != other).any()
 
 
-def test_mix_blends_pictures_and_labels_alike_and_rows_still_sum_to_1() -> None:
-    tiles = numbered(64)
-    tiles.images[:] = np.where(tiles.labels == 1, 200, 0).astype(np.uint8)[:, None, None, None]
-    blended = 0
-    for epoch in range(3):
-        for images, labels in steps_of(batches(tiles, how=Augmentation(mix=1.0)), epoch):
-            assert labels.sum(axis=1) == pytest.approx(1)
-            assert labels.min() >= 0
-            # A share of a picture of 200 is a share of label 1; bytes are cut off, not rounded.
-            assert images[:, 0, 0, 0] == pytest.approx(200 * labels[:, 1], abs=1.01)
-            blended += int(((labels > 0.01) & (labels < 0.99)).any(axis=1).sum())
-    assert blended > 10
+def test_tiles_of_each_data_set_are_changed_as_it_says() -> None:
+    dark, bright = numbered(40), numbered(40, first=150)
+    how = (TURNS_ONLY, Augmentation(light=1.0, tint=0.0))
+    seen = np.concatenate([images[:, 0, 0, 0] for images, _ in steps_of(batches(dark, bright, how=how))]).tolist()
+    assert sorted(number for number in seen if number < 100) == list(range(40))
+    assert sorted(number for number in seen if number > 100) != list(range(150, 190))
 
 
-def test_without_mix_labels_are_0_or_1() -> None:
-    for _, labels in steps_of(batches(numbered(64), how=LEVELS["strong"])):
+def test_labels_are_0_or_1_whatever_is_changed() -> None:
+    for _, labels in steps_of(batches(numbered(64), how=(LEVELS["strong"],))):
         assert set(labels.ravel().tolist()) == {0, 1}
+        assert (labels.sum(axis=1) == 1).all()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import itertools
 import json
-import os
 import shutil
 import signal
 import statistics
@@ -16,6 +15,7 @@ import xml.etree.ElementTree as ET
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import psutil
 import pytest
@@ -26,8 +26,7 @@ from trainer.compare.charts import apart, draw
 from trainer.compare.engines import ENGINES
 from trainer.compare.figures import Figures, Spread, agreement, spread
 from trainer.compare.measure import Measurements, Plan, measure
-from trainer.compare.process import Worker, WorkerError
-from trainer.compare.protocol import Failed, Latency, Load, Loaded, Probabilities, Timed, Written, decode_answer
+from trainer.compare.protocol import Latency, Loaded
 from trainer.compare.subjects import CompareError, Row, base_of, open_subjects, rows_of
 
 LABELS = ("damaged", "undamaged")
@@ -50,29 +49,19 @@ def error_line(capsys: pytest.CaptureFixture[str]) -> str:
     return said
 
 
-def gone(pid: int) -> bool:
-    """Whether a process ends within moments."""
-    for _ in range(200):
-        if not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE:
-            return True
-        time.sleep(0.05)
-    return False
-
-
 def plan(rounds: int = 2) -> Plan:
     latency = Latency(least=2, most=2, enough_s=0.0)
     return Plan(rounds, 0, (), threads=1, limit_s=60.0, throughput_samples=8, latency=latency)
 
 
-def load(export: Path, pixels: Path, engine: str) -> Load:
-    return Load(engine, str(export / ENGINES[engine].path), str(pixels), threads=1, temperature=1.0)
-
-
 @pytest.fixture(scope="module")
-def pixels(rendered_images: np.ndarray, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("pixels") / "pixels.npy"
-    np.save(path, rendered_images[..., ::-1])
-    return path
+def tiles(rendered_images: np.ndarray, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder for each label, which takes less time to read than a town takes to render."""
+    root = tmp_path_factory.mktemp("tiles")
+    for number, image in enumerate(rendered_images):
+        (root / LABELS[number % 2]).mkdir(exist_ok=True)
+        cv2.imwrite(str(root / LABELS[number % 2] / f"{number}.png"), image[..., ::-1])
+    return root
 
 
 @pytest.fixture
@@ -151,10 +140,20 @@ def test_compare_writes_a_page_that_says_what_was_measured_on_what_and_how(writt
 
 
 def test_compare_of_two_exports_names_both_and_refers_to_the_wanted_base(
-    exported: Path, copied: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    exported: Path, copied: Path, tiles: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     target = tmp_path / "comparison"
-    arguments = ["--engines", "litert,onnxruntime", "--base", "copied onnxruntime", *FEW, "--out", str(target)]
+    arguments = [
+        "--data",
+        str(tiles),
+        "--engines",
+        "litert,onnxruntime",
+        "--base",
+        "copied onnxruntime",
+        *FEW,
+        "--out",
+        str(target),
+    ]
     assert main(["compare", str(exported), str(copied), *arguments]) == 0
     rows = table(target / "comparison.csv")
     assert [row["row"] for row in rows] == ["town LiteRT", "town ONNX Runtime", "copied LiteRT", "copied ONNX Runtime"]
@@ -184,51 +183,6 @@ def test_labels_of_lines_that_end_together_do_not_lie_upon_each_other() -> None:
     assert max(heights) <= 1.0
 
 
-@pytest.mark.parametrize("engine", LIGHT)
-def test_a_worker_imports_only_the_runtime_that_it_measures(exported: Path, pixels: Path, engine: str) -> None:
-    runtimes = {"tensorflow", "ai_edge_litert", "openvino", "onnxruntime", "keras"}
-    own = {"litert": "ai_edge_litert", "openvino-fp16": "openvino", "onnxruntime": "onnxruntime"}[engine]
-    with Worker(60.0) as worker:
-        worker.ask(load(exported, pixels, engine), Loaded)
-        maps = {mapped.path for mapped in psutil.Process(worker.pid).memory_maps()}
-        assert {part for path in maps if ".so" in path for part in Path(path).parts} & runtimes == {own}
-
-
-def test_a_worker_answers_in_lines_and_ends_when_it_is_asked_no_more(exported: Path, pixels: Path, tmp_path: Path) -> None:
-    lines = b'no json\n{"type":"throughput","samples":1}\n{"type":"sing"}\n'
-    done = subprocess.run(
-        [sys.executable, "-m", "trainer.compare.worker"], input=lines, capture_output=True, check=False, timeout=60
-    )
-    answers = [decode_answer(line) for line in done.stdout.splitlines()]
-    assert [type(answer) for answer in answers] == [Failed, Failed, Failed]
-    assert answers[1] == Failed("Throughput before Load")
-    assert done.returncode == 0
-
-    with Worker(60.0) as worker:
-        loaded = worker.ask(load(exported, pixels, "litert"), Loaded)
-        assert loaded.versions.keys() == {"ai-edge-litert"}
-        assert len(worker.ask(Latency(least=3, most=3, enough_s=0.0), Timed).seconds) == 3
-        worker.ask(Probabilities(str(tmp_path / "answers.npy")), Written)
-        answered = np.load(tmp_path / "answers.npy")
-        assert answered.shape == (16, 2)
-        assert np.allclose(answered.sum(axis=1), 1, atol=1e-3)
-        with pytest.raises(WorkerError, match="a second time"):
-            worker.ask(load(exported, pixels, "litert"), Loaded)
-        assert gone(worker.pid)
-
-
-def test_a_worker_that_hangs_is_killed(exported: Path, pixels: Path) -> None:
-    with Worker(60.0) as worker:
-        worker.ask(load(exported, pixels, "litert"), Loaded)
-        worker._limit_s = 0.5
-        os.kill(worker.pid, signal.SIGSTOP)
-        with pytest.raises(WorkerError, match=r"no answer within 0\.5 s"):
-            worker.ask(Latency(least=1, most=1, enough_s=0.0), Timed)
-        assert gone(worker.pid)
-        with pytest.raises(WorkerError, match="gone"):
-            worker.ask(Latency(least=1, most=1, enough_s=0.0), Timed)
-
-
 def test_a_worker_that_is_killed_costs_its_own_row(exported: Path, rendered_images: np.ndarray) -> None:
     rows = rows_of(open_subjects([exported]), LIGHT)
 
@@ -248,7 +202,7 @@ def test_a_worker_that_is_killed_costs_its_own_row(exported: Path, rendered_imag
 
 
 def test_what_cannot_be_measured_says_why_and_the_others_go_on(
-    copied: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    copied: Path, tiles: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (copied / "ir" / "model.xml").write_text("<net/>")
     (copied / "ir" / "model-fp32.xml").unlink()
@@ -262,7 +216,7 @@ def test_what_cannot_be_measured_says_why_and_the_others_go_on(
     monkeypatch.setenv("PYTHONPATH", str(shadow))
     target = tmp_path / "comparison"
     engines = "litert,openvino-fp32,openvino-fp16,openvino-int8,onnxruntime"
-    assert main(["compare", str(copied), "--engines", engines, *FEW, "--out", str(target)]) == 0
+    assert main(["compare", str(copied), "--data", str(tiles), "--engines", engines, *FEW, "--out", str(target)]) == 0
     failed = {row["engine"]: row["failed"] for row in table(target / "comparison.csv")}
     assert failed["litert"] == ""
     assert failed["openvino-fp32"] == "left out: the export has no ir/model-fp32.xml"
@@ -274,8 +228,9 @@ def test_what_cannot_be_measured_says_why_and_the_others_go_on(
     assert "- OpenVINO INT8: left out: costs more" in said
 
 
-def test_ctrl_c_ends_all_workers_and_leaves_nothing_behind(exported: Path, tmp_path: Path) -> None:
-    arguments = ["compare", exported, "--engines", "litert,onnxruntime", "--runs", "100000", "--out", tmp_path / "comparison"]
+def test_ctrl_c_ends_all_workers_and_leaves_nothing_behind(exported: Path, tiles: Path, tmp_path: Path) -> None:
+    arguments = ["compare", exported, "--data", tiles, "--engines", "litert,onnxruntime"]
+    arguments += ["--runs", "100000", "--out", tmp_path / "comparison"]
     process = subprocess.Popen(
         [sys.executable, "-c", "from trainer.cli import main; raise SystemExit(main())", *map(str, arguments)],
         stderr=subprocess.PIPE,
@@ -289,20 +244,8 @@ def test_ctrl_c_ends_all_workers_and_leaves_nothing_behind(exported: Path, tmp_p
     process.send_signal(signal.SIGINT)
     assert process.communicate(timeout=60)[1] == ""
     assert process.returncode == 1
-    assert all(gone(child.pid) for child in children)
+    assert not psutil.wait_procs(children, timeout=30)[1]
     assert not list(tmp_path.iterdir())
-
-
-def test_workers_do_not_outlive_a_comparison_that_is_killed() -> None:
-    script = (
-        "from trainer.compare.process import Worker; import time; w = Worker(9.0); print(w.pid, flush=True); time.sleep(99)"
-    )
-    with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        pid = int(process.stdout.readline())
-        assert psutil.pid_exists(pid)
-        process.kill()
-    assert gone(pid)
 
 
 def test_a_ratio_is_the_median_of_the_ratios_within_each_round() -> None:

@@ -51,8 +51,10 @@ def test_networks_have_names() -> None:
 @pytest.mark.parametrize(
     ("name", "labels", "tile_px"),
     [
-        *((name, labels, tile_px) for name in ("overflight-s", "mobilenet-v2") for labels in (2, 5) for tile_px in (64, 128)),
+        *(("overflight-s", labels, tile_px) for labels in (2, 5) for tile_px in (64, 128)),
         ("seed-cnn", 2, 128),
+        ("mobilenet-v2", 2, 128),
+        ("mobilenet-v2", 5, 64),
     ],
 )
 def test_network_gives_a_probability_for_each_label(name: str, labels: int, tile_px: int) -> None:
@@ -88,7 +90,7 @@ def test_last_layer_with_weights_computes_the_logits(name: str) -> None:
     assert (last.name, type(last)) == ("logits", layers.Dense)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", ["overflight-s", "seed-cnn"])
 def test_same_seed_makes_the_same_network(name: str) -> None:
     made = []
     for seed in (5, 5, 6):
@@ -180,15 +182,14 @@ def test_network_that_starts_from_weights_answers_what_theirs_did(tmp_path: Path
     assert np.abs(probabilities(build(name, labels, 128), images) - expected).max() > 1e-3
 
 
-@pytest.mark.parametrize("labels", [2, 5])
-def test_backbone_starts_from_all_weights_but_the_head(tmp_path: Path, labels: int) -> None:
+def test_backbone_starts_from_all_weights_but_the_head_whatever_the_labels(tmp_path: Path) -> None:
     model = trained("mobilenet-v2", 2)
     model.save(tmp_path / "learned.keras")
-    started = build("mobilenet-v2", labels, 128, str(tmp_path / "learned.keras"))
+    started = build("mobilenet-v2", 5, 128, str(tmp_path / "learned.keras"))
     images = pixels(2, 128)
     inner, started_inner = (keras.Model(net.input, net.get_layer("logits").input) for net in (model, started))
     np.testing.assert_array_equal(probabilities(started_inner, images), probabilities(inner, images))
-    assert started.output_shape == (None, labels)
+    assert started.output_shape == (None, 5)
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -26,7 +26,9 @@ _VALUES = ("0..1", "0..255", "-1..1")
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """As in `Command`."""
     subject = parser.add_mutually_exclusive_group(required=True)
-    subject.add_argument("run_folder", type=Path, nargs="?", metavar="RUN", help="folder that fit wrote")
+    subject.add_argument(
+        "run_folder", type=Path, nargs="?", metavar="RUN", help="folder that fit wrote, also with --cross-validate"
+    )
     subject.add_argument("--from", dest="path", type=Path, metavar="PATH", help="a SavedModel, .keras or .onnx made elsewhere")
     parser.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="export to write; an old one is replaced")
     parser.add_argument(
@@ -43,9 +45,8 @@ def run(options: argparse.Namespace) -> int:
     """As in `Command`."""
     from trainer.datasets import read_all, split_all
     from trainer.export import ExportError
-    from trainer.export.export import export_foreign, export_run
+    from trainer.export.export import export_foreign
     from trainer.export.sources import Foreign
-    from trainer.run import Run
 
     if options.path is not None:
         labels = tuple(label for label in (options.labels or "").split(",") if label)
@@ -56,15 +57,31 @@ def run(options: argparse.Namespace) -> int:
         record = export_foreign(
             options.path, Foreign(labels, options.values), parts, options.out, options.most_lost, force=options.force_int8
         )
+        _print(record, options.out)
     else:
-        finished = Run.open(options.run_folder)
-        # The split must be the run's own: what it learned from measures nothing.
-        datasets = read_all(options.data or finished.data, finished.labels)
-        record = export_run(
-            finished, split_all(datasets, finished.split), options.out, options.most_lost, force=options.force_int8
-        )
-    _print(record, options.out)
+        _export_runs(options)
     return 0
+
+
+def _export_runs(options: argparse.Namespace) -> None:
+    """Export a run, or every run of a cross-validation."""
+    from trainer.datasets import read_all, split_all
+    from trainer.export.export import export_run
+    from trainer.files import replace_file
+    from trainer.fit import FOLDS
+    from trainer.run import Run
+
+    is_folds = (options.run_folder / FOLDS).is_file()
+    folders = sorted(options.run_folder.glob("fold-*")) if is_folds else [options.run_folder]
+    runs = [Run.open(folder) for folder in folders]
+    datasets = read_all(options.data or runs[0].data, runs[0].labels)
+    for run in runs:
+        target = options.out / run.folder.name if is_folds else options.out
+        # The split must be the run's own: what it learned from measures nothing.
+        record = export_run(run, split_all(datasets, run.split), target, options.most_lost, force=options.force_int8)
+        _print(record, target)
+    if is_folds:
+        replace_file(options.out / FOLDS, (options.run_folder / FOLDS).read_bytes())
 
 
 def _print(record: ExportRecord, folder: Path) -> None:

@@ -6,7 +6,7 @@ import argparse
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -57,7 +57,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--recall", type=share, metavar="R", help="choose the threshold that finds this share of the held-out tiles to alert of"
     )
     gate = parser.add_argument_group("with a bundle in use")
-    gate.add_argument("--reference", type=Path, metavar="BUNDLE", help="pack only what is no worse than this")
+    gate.add_argument(
+        "--reference",
+        type=Path,
+        metavar="BUNDLE",
+        help="pack only what is no worse than this, which may have learned from these tiles",
+    )
     gate.add_argument(
         "--most-lost", type=share, default=0.0, metavar="S", help="balanced accuracy that it may lose, 0..1 (default 0)"
     )
@@ -68,6 +73,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """As in `Command`."""
+    from edge.bundle import Bundle
     from trainer.export.record import ExportRecord
     from trainer.keys import load_private_key, read_password
     from trainer.pack import Recipe, check_target, choose_alert_labels, pack
@@ -85,6 +91,9 @@ def run(options: argparse.Namespace) -> int:
     if options.key is not None:
         password = read_password(options.password_file) if options.password_file is not None else None
         recipe = replace(recipe, key=load_private_key(options.key, password))
+    if options.reference is not None:
+        # Said before what takes long.
+        Bundle.open(options.reference)
     if options.reference is not None or options.recall is not None:
         parts = _parts(options, record)
         with _status("measuring"):
@@ -119,9 +128,15 @@ def _parts(options: argparse.Namespace, record: ExportRecord) -> Sequence[Part]:
     if not arguments:
         raise PackError(f"{options.export}: does not say what it learned from, so --data is required to measure it")
     datasets = read_all(arguments, record.labels)
+    rule = _rule(options, record)
+    learned_from = {data["fingerprint"] for data in record.run.get("data", [])}
+    is_same_split = record.run.get("split") == asdict(rule)
     for dataset in datasets:
         tell_what_was_left_out(dataset)
-    return split_all(datasets, _rule(options, record))
+        if not is_same_split and dataset.fingerprint() in learned_from:
+            text = f"warning: {dataset.name}: split otherwise than for fit, so the network learned from some of these tiles"
+            print(text, file=sys.stderr)
+    return split_all(datasets, rule)
 
 
 def _rule(options: argparse.Namespace, record: ExportRecord) -> SplitRule:

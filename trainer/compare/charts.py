@@ -128,7 +128,7 @@ def _bars(name: str, title: str, shown: Sequence[Figures], measured: Callable[[F
 
 
 def _curves(name: str, title: str, shown: Sequence[Figures]) -> Chart:
-    """Both axes logarithmic, so that lines of equal slope take the same time for each sample."""
+    """Both axes logarithmic: engines of very different speed are told apart, and a fixed time a sample is a slope of 1."""
     exports = list(dict.fromkeys(one.export for one in shown))
     with rc_context(_STYLE):
         figure, axes = _figure(5.6, title)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from trainer.datasets import Dataset, DatasetError, SplitRule, Tiles, split_all
+from trainer.datasets import Dataset, SplitRule, Tiles, split_all
 from trainer.evaluate.checks import EvaluateError
 from trainer.evaluate.floor import floor_probabilities
 from trainer.evaluate.places import distances_m
@@ -96,7 +96,7 @@ def measure(
     """Ask every network of the subject about its held-out tiles.
 
     Args:
-        datasets: With the labels of the subject, in any order.
+        datasets: With the labels of the subject, in its order.
         rule: How they are split, for all networks of the subject but those of a cross-validation, which have their own;
             None: all tiles are measured on, by one network.
         precision: As `open_predictor`.
@@ -108,14 +108,13 @@ def measure(
     """
     if rule is None and len(subject.folds) > 1:
         raise ValueError(f"{subject.name}: all tiles would be measured once by each fold")
-    ordered = [_in_order(dataset, subject.labels) for dataset in datasets]
     measured = []
     for fold in subject.folds:
         predictor = open_predictor(fold.path, precision)
         used = fold.rule if fold.number is not None and fold.rule is not None else rule
         is_split_known = used is not None and used == fold.rule
-        trained_on = {dataset.name for dataset in ordered if is_split_known and subject.learned_from(dataset.fingerprint())}
-        measured += _measure_fold(fold, predictor, _sides(ordered, used), trained_on, progress)
+        trained_on = {dataset.name for dataset in datasets if is_split_known and subject.learned_from(dataset.fingerprint())}
+        measured += _measure_fold(fold, predictor, _sides(datasets, used), trained_on, progress)
     return measured
 
 
@@ -158,11 +157,3 @@ def _ask(predictor: Predictor, images: NDArray[np.uint8], what: str, progress: P
         broken = int((~np.isfinite(probabilities)).any(axis=1).sum())
         raise EvaluateError(f"{predictor.name}: answers NaN or infinity for {broken} of {len(images)} tiles of {what}")
     return probabilities
-
-
-def _in_order(dataset: Dataset, labels: Sequence[str]) -> Dataset:
-    """The same data set with its labels in the order of a network's output."""
-    if set(dataset.labels) != set(labels):
-        raise DatasetError(f"{dataset.name}: has the labels {', '.join(dataset.labels)}, expected {', '.join(labels)}")
-    index = np.array([labels.index(label) for label in dataset.labels], np.int32)
-    return replace(dataset, labels=tuple(labels), tiles=replace(dataset.tiles, labels=index[dataset.tiles.labels]))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -92,13 +92,14 @@ def used_precision(subject: Subject, wanted: Precision | None) -> Precision:
     Raises:
         EvaluateError: A run has no such precision.
     """
-    if subject.kind in {"run", "cross-validation"}:
+    folder = subject.folds[0].path
+    if (folder / RECORD).is_file():
         if wanted not in {None, "fp32"}:
             raise EvaluateError(f"{subject.name}: a {subject.kind} is fp32, not {wanted}; export it first")
         return "fp32"
     if wanted is not None:
         return wanted
-    return "int8" if (subject.folds[0].path / IR_FILES["int8"]).is_file() else "fp16"
+    return "int8" if (folder / IR_FILES["int8"]).is_file() else "fp16"
 
 
 def _cross_validation(path: Path, name: str) -> Subject:
@@ -108,11 +109,13 @@ def _cross_validation(path: Path, name: str) -> Subject:
         raise RunError(f"{path}: {FOLDS} cannot be read: {one_line(error)}") from error
     if not count:
         raise RunError(f"{path}: {FOLDS} names no fold, expected two at least")
-    runs = [Run.open(path / f"fold-{number}") for number in range(1, count + 1)]
-    if len({(run.labels, run.data) for run in runs}) > 1:
+    # Runs, or their exports.
+    subjects = [open_subject(path / f"fold-{number}") for number in range(1, count + 1)]
+    if len({(subject.kind, subject.labels, subject.data) for subject in subjects}) > 1:
         raise RunError(f"{path}: its folds learned from different data, expected those of one cross-validation")
-    folds = tuple(Fold(number, run.folder, run.split) for number, run in enumerate(runs, 1))
-    return Subject(name, "cross-validation", runs[0].labels, folds, runs[0].data, _fingerprints(runs[0].record))
+    folds = tuple(replace(subject.folds[0], number=number) for number, subject in enumerate(subjects, 1))
+    first = subjects[0]
+    return Subject(name, "cross-validation", first.labels, folds, first.data, first.fingerprints)
 
 
 def _fingerprints(record: dict[str, Any]) -> dict[str, str]:

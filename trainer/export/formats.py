@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +17,22 @@ from trainer.predict import IR_FILES, Precision
 ONNX_MODEL = "onnx/model.onnx"
 # TensorRT 10 and ONNX Runtime read it, and it has all that is needed.
 _ONNX_OPSET = 17
+_LEAST_ROOM_BYTES = 1 << 20
 
 
 def write_saved_model(source: Source, folder: Path) -> None:
-    """A SavedModel with the signature ``serving_default``."""
+    """A SavedModel with the signature ``serving_default``.
+
+    Raises:
+        OSError: There is no room on the disk.
+    """
     # Graphs that came from TensorFlow 1 have gradients that cannot be saved; nobody learns from a SavedModel.
     options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
     signature = source.served.serve.get_concrete_function()
-    tf.saved_model.save(source.served, str(folder / SAVED_MODEL), signatures=signature, options=options)
+    try:
+        tf.saved_model.save(source.served, str(folder / SAVED_MODEL), signatures=signature, options=options)
+    except tf.errors.ResourceExhaustedError as error:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder / SAVED_MODEL)) from error
 
 
 def write_litert(source: Source, folder: Path) -> None:
@@ -63,9 +74,19 @@ def saved_model_to_ir(folder: Path) -> Any:
 
 
 def write_ir(model: Any, folder: Path, precision: Precision) -> None:
-    """An OpenVINO IR; ``fp16`` keeps weights in FP16, the others as they are."""
+    """An OpenVINO IR; ``fp16`` keeps weights in FP16, the others as they are.
+
+    Raises:
+        OSError: There is no room on the disk.
+    """
     import openvino
 
     path = folder / IR_FILES[precision]
     path.parent.mkdir(parents=True, exist_ok=True)
-    openvino.save_model(model, str(path), compress_to_fp16=precision == "fp16")
+    try:
+        openvino.save_model(model, str(path), compress_to_fp16=precision == "fp16")
+    except RuntimeError as error:
+        # It only says that a stream failed; by then it has taken what room there was.
+        if shutil.disk_usage(path.parent).free < _LEAST_ROOM_BYTES:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from error
+        raise

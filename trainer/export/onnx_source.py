@@ -29,8 +29,9 @@ def onnx_to_ir(path: Path, foreign: Foreign) -> tuple[Any, int, int]:
     if len(model.inputs) != 1 or len(model.outputs) != 1:
         raise ExportError(f"{path}: has {len(model.inputs)} inputs and {len(model.outputs)} outputs, expected one of each")
     layout, height, width, channels = _layout(path, model.input(0).get_partial_shape())
+    _take_any_number(path, model)
     outputs = model.output(0).get_partial_shape()
-    count = outputs[1].get_length() if outputs.rank.get_length() == 2 and outputs[1].is_static else 0
+    count = outputs[1].get_length() if outputs.rank == 2 and outputs[1].is_static else 0
     if count not in {len(foreign.labels), 1} or (count == 1 and len(foreign.labels) != 2):
         raise ExportError(f"{path}: gives {outputs}, which is not one probability for each of {', '.join(foreign.labels)}")
     if count == 1:
@@ -52,6 +53,19 @@ def onnx_to_ir(path: Path, foreign: Foreign) -> tuple[Any, int, int]:
     built.output(0).get_tensor().set_names({OUTPUT})
     built.set_rt_info("model.onnx", ["conversion_parameters", "input_model"])
     return built, height, width
+
+
+def _take_any_number(path: Path, model: Any) -> None:
+    """Many files are made for one image at a time, without a need."""
+    shape = model.input(0).get_partial_shape()
+    try:
+        shape[0] = -1
+        model.reshape(shape)
+    except RuntimeError as error:
+        raise ExportError(f"{path}: takes a fixed number of images, expected any number: {one_line(error)}") from error
+    outputs = model.output(0).get_partial_shape()
+    if outputs.rank.is_static and outputs.rank.get_length() and outputs[0].is_static:
+        raise ExportError(f"{path}: gives {outputs} whatever it is given, expected a row for each image")
 
 
 def _layout(path: Path, shape: Any) -> tuple[str, int, int, int]:

@@ -127,8 +127,8 @@ def open_foreign(path: Path, foreign: Foreign) -> Source:
 
     else:
         raise ExportError(f"{path}: expected a run folder, a SavedModel, a .keras or an .onnx file")
-    if len(shape) != 4 or None in shape[1:] or shape[3] not in {1, 3}:
-        raise ExportError(f"{path}: takes {shape}, expected pixels (n, height, width, 1 or 3)")
+    if len(shape) != 4 or shape[0] is not None or None in shape[1:] or shape[3] not in {1, 3}:
+        raise ExportError(f"{path}: takes {shape}, expected pixels (any number, height, width, 1 or 3)")
     adapt = _adapted(path, outputs, foreign.labels)
     factor, offset = SCALES[foreign.values]
 

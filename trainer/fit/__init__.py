@@ -2,7 +2,7 @@
 
 from trainer.fit.augment import LEVELS
 from trainer.fit.fit import FitError, fit
-from trainer.fit.folds import cross_validate
+from trainer.fit.folds import FOLDS, cross_validate
 from trainer.fit.parameters import FitParameters
 
-__all__ = ["LEVELS", "FitError", "FitParameters", "cross_validate", "fit"]
+__all__ = ["FOLDS", "LEVELS", "FitError", "FitParameters", "cross_validate", "fit"]

@@ -79,7 +79,7 @@ def levels(text: str, names: Sequence[str]) -> list[Augmentation]:
         if name not in chosen:
             raise AugmentationError(f"augmentation {text}: no data set {name}, expected one of {', '.join(names)}")
         chosen[name] = level
-    for level in chosen.values():
+    for level in (general, *chosen.values()):
         if level not in LEVELS:
             raise AugmentationError(f"augmentation {text}: no level {level!r}, expected one of {', '.join(LEVELS)}")
     return [LEVELS[level] for level in chosen.values()]

@@ -31,6 +31,7 @@ class Batches:
         how: Sequence[Augmentation],
         seed: int,
         worker: tuple[int, int] = (0, 1),
+        devices: int = 1,
     ) -> None:
         """
         Args:
@@ -40,9 +41,10 @@ class Batches:
             how: How the tiles of each data set are changed.
             batch: Tiles in a step, of all workers together.
             worker: Which one this is, from 0, and how many there are; each takes its share of every batch.
+            devices: Of each worker, as GPUs; each takes its share of that.
 
         Raises:
-            BatchError: A batch has fewer tiles than there are workers.
+            BatchError: A batch has fewer tiles than there are devices.
         """
         self._tiles = Tiles.concatenate(tiles)
         counts = np.concatenate([np.full(len(part), times) for part, times in zip(tiles, repeats, strict=True)])
@@ -52,15 +54,20 @@ class Batches:
         self._seed = seed
         self._worker = worker
         # A small set is one batch; the last, incomplete batch of a large one would be a step of another size.
-        self._batch = min(batch, len(self._order)) // worker[1] * worker[1]
+        self._devices = devices
+        shares = worker[1] * devices
+        self._batch = min(batch, len(self._order)) // shares * shares
         if not self._batch:
             tiles_each = min(batch, len(self._order))
-            raise BatchError(f"batches of {tiles_each} tiles for {worker[1]} workers: expected one tile for each at least")
+            raise BatchError(f"batches of {tiles_each} tiles for {shares} workers: expected one tile for each at least")
         self.steps = len(self._order) // self._batch
-        self.shape = (self._batch // worker[1], *self._tiles.images.shape[1:])
+        self.shape = (self._batch // shares, *self._tiles.images.shape[1:])
 
     def epoch(self, number: int) -> tf.data.Dataset:
-        """The steps of an epoch: (share of the batch, side, side, 3) uint8 RGB and (share, labels) float32, one-hot."""
+        """The steps of an epoch: (share of the batch, side, side, 3) uint8 RGB and (share, labels) float32, one-hot.
+
+        A step has one such element for each device of this worker.
+        """
         signature = (tf.TensorSpec(self.shape, tf.uint8), tf.TensorSpec((self.shape[0], self._labels), tf.float32))
         options = tf.data.Options()
         options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
@@ -74,7 +81,8 @@ class Batches:
         index, workers = self._worker
         rng = np.random.default_rng([self._seed, number, index])
         for start in range(0, self.steps * self._batch, self._batch):
-            yield self._changed(order[start + index : start + self._batch : workers], rng)
+            for share in range(index * self._devices, (index + 1) * self._devices):
+                yield self._changed(order[start + share : start + self._batch : workers * self._devices], rng)
 
     def _changed(self, indices: NDArray[Any], rng: np.random.Generator) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
         images = np.stack([augment(self._tiles.images[index], self._how[index], rng) for index in indices])

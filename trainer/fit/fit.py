@@ -59,14 +59,15 @@ def fit(
         start: The network to learn on from; None: a new one, as the parameters say.
 
     Raises:
-        FitError: The folder is that of another training.
+        FitError: The folder is that of another training, or ``TF_CONFIG`` is malformed.
         AugmentationError: The parameters name an augmentation that is not there.
         DatasetError: The data cannot be split.
     """
     parts = split_all(datasets, rule)
     how = levels(parameters.augmentation, [dataset.name for dataset in datasets])
     labels = parts[0].dataset.labels
-    record = _begin_record(parts, arguments, rule, parameters)
+    worker, workers = _worker()
+    record = _begin_record(parts, arguments, rule, parameters) | {"workers": workers}
     existing = read_record(folder)
     if existing is not None:
         _check_same(folder, existing, record)
@@ -75,7 +76,6 @@ def fit(
     keras.utils.set_random_seed(parameters.seed)
     tf.config.experimental.enable_op_determinism()
     strategy = strategy_for_machine()
-    worker, workers = _worker(strategy)
     validation, learned = _validation(parts, rule, parameters)
     batches = Batches(
         learned,
@@ -85,6 +85,7 @@ def fit(
         how=how,
         seed=parameters.seed,
         worker=(worker, workers),
+        devices=strategy.num_replicas_in_sync // workers,
     )
 
     def make() -> keras.Model:
@@ -96,6 +97,9 @@ def fit(
     chief = worker == 0
     if chief:
         folder.mkdir(parents=True, exist_ok=True)
+        if existing is None:
+            # Of a training that nothing is known of.
+            (folder / CHECKPOINT).unlink(missing_ok=True)
         write_record(folder, record)
     progress = _train(learner, batches, validation, parameters, folder, watch=watch if chief else no_watchers, chief=chief)
     with learner.averaged() as model:
@@ -181,10 +185,22 @@ def _log_loss(probabilities: NDArray[np.float32], labels: NDArray[np.int32]) -> 
     return float(-np.log(np.maximum(own, 1e-7)).mean())
 
 
-def _worker(strategy: tf.distribute.Strategy) -> tuple[int, int]:
-    resolver = getattr(strategy, "cluster_resolver", None)
-    workers = strategy.num_replicas_in_sync
-    return (resolver.task_id, workers) if resolver is not None and resolver.task_id is not None else (0, 1)
+def _worker() -> tuple[int, int]:
+    """Which worker this is, from 0, and how many there are, as ``TF_CONFIG`` says; the first one writes the run.
+
+    Raises:
+        FitError: It is malformed.
+    """
+    text = os.environ.get("TF_CONFIG")
+    if not text:
+        return 0, 1
+    try:
+        config = json.loads(text)
+        tasks = [(kind, index) for kind in ("chief", "worker") for index in range(len(config["cluster"].get(kind, ())))]
+        return tasks.index((config["task"]["type"], int(config["task"]["index"]))), len(tasks)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        example = '{"cluster": {"worker": ["HOST:PORT", "HOST:PORT"]}, "task": {"type": "worker", "index": 0}}'
+        raise FitError(f"TF_CONFIG: expected {example}, got {text}") from error
 
 
 def _begin_record(
@@ -211,7 +227,6 @@ def _begin_record(
         "split": asdict(rule),
         "data": data,
         "versions": {name: version(name) for name in _LIBRARIES},
-        "workers": len(json.loads(os.environ.get("TF_CONFIG", "{}")).get("cluster", {}).get("worker", [""])),
     }
 
 

@@ -9,9 +9,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from trainer.datasets import Dataset, SplitRule
+from trainer.datasets import Dataset, SplitRule, split_all
 from trainer.files import replace_file
-from trainer.fit.fit import fit
+from trainer.fit.fit import FitError, fit
 from trainer.fit.parameters import FitParameters
 from trainer.fit.watchers import Watch, no_watchers
 from trainer.start import Start
@@ -33,7 +33,14 @@ def cross_validate(
 
     Returns:
         What ``folds.json`` keeps: the metrics of each fold, and the mean, least and most balanced accuracy of each data set.
+
+    Raises:
+        FitError: A data set would be split the same way in every fold; else as `fit`.
     """
+    first, second = (split_all(datasets, replace(rule, fold=number)) for number in (0, 1))
+    for part, other in zip(first, second, strict=True):
+        if part.how == other.how:
+            raise FitError(f"{part.dataset.name}: split {part.how} in every fold alike, expected --split random or place")
     runs = [
         fit(
             datasets, arguments, replace(rule, fold=number), parameters, folder / f"fold-{number + 1}", watch=watch, start=start

@@ -22,7 +22,7 @@ _LEAST_AVERAGED_STEPS = 4
 
 def strategy_for_machine() -> tf.distribute.Strategy:
     """Several machines where ``TF_CONFIG`` names them, all GPUs where there are some, else the CPU."""
-    if "TF_CONFIG" in os.environ:
+    if os.environ.get("TF_CONFIG"):
         return tf.distribute.MultiWorkerMirroredStrategy()
     if len(tf.config.list_physical_devices("GPU")) > 1:
         return tf.distribute.MirroredStrategy()
@@ -81,6 +81,22 @@ class Learner:
                 layer.seed_generator.state.assign(np.array(seed, np.uint32))
         for images, labels in self._strategy.distribute_datasets_from_function(lambda _: batches):
             yield self._step(images, labels)
+        if self._strategy.num_replicas_in_sync > 1:
+            self._share_statistics()
+
+    def _share_statistics(self) -> None:
+        """Give every worker the mean of what its batch norms saw, so that all judge, and stop, alike."""
+        counted = [v for v in self.model.non_trainable_variables if v.dtype.startswith("float")]
+        for variable, mean in zip(counted, self._strategy_mean(counted), strict=True):
+            variable.assign(mean)
+
+    def _strategy_mean(self, variables: list[Any]) -> list[Any]:
+        @tf.function  # type: ignore[untyped-decorator]
+        def mean() -> list[Any]:
+            values = self._strategy.run(lambda: [tf.convert_to_tensor(variable.value) for variable in variables])
+            return [self._strategy.reduce("MEAN", value, axis=None) for value in values]
+
+        return list(mean())
 
     def _all_learn(self, images: Any, labels: Any) -> Any:
         return self._strategy.reduce("SUM", self._strategy.run(self._replica_step, args=(images, labels)), axis=None)
@@ -105,9 +121,10 @@ class Learner:
         swap.set_model(self.model)
         with self._strategy.scope():
             swap.on_test_begin(None)
-            try:
-                yield self.model
-            finally:
+        try:
+            yield self.model
+        finally:
+            with self._strategy.scope():
                 swap.on_test_end(None)
 
     def probabilities(self, tiles: Tiles) -> NDArray[np.float32]:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, Self, TypeAlias
+
+from trainer.files import replace_file
 
 
 class Watcher(Protocol):
@@ -70,11 +73,12 @@ class Lines:
 
 
 class TensorBoard:
-    """Writes the curves for TensorBoard."""
+    """Writes the curves for TensorBoard, each epoch once: what is there already is not written again."""
 
     def __init__(self, folder: Path) -> None:
         import tensorflow as tf
 
+        self._last = _last_steps(folder)
         self._scalar = tf.summary.scalar
         self._writer = tf.summary.create_file_writer(str(folder))
 
@@ -84,15 +88,30 @@ class TensorBoard:
     def epoch(self, epoch: int, measured: dict[str, float]) -> None:
         with self._writer.as_default(step=epoch + 1):
             for name, value in measured.items():
-                self._scalar(name, value)
+                if epoch + 1 > self._last.get(name, 0):
+                    self._scalar(name, value)
         self._writer.flush()
 
     def close(self) -> None:
         self._writer.close()
 
 
+def _last_steps(folder: Path) -> dict[str, int]:
+    """By name of a curve the last step that was written of it, by a training that was interrupted."""
+    if not folder.is_dir():
+        return {}
+    from tensorboard.backend.event_processing.event_accumulator import TENSORS, EventAccumulator
+
+    # It says in the log that a file is cut off, which is what is expected here.
+    events = EventAccumulator(str(folder), size_guidance={TENSORS: 0}).Reload()
+    return {name: max(event.step for event in events.Tensors(name)) for name in events.Tags()[TENSORS]}
+
+
 class MlFlow:
-    """Logs to MLflow: to the server that ``MLFLOW_TRACKING_URI`` names, else into a local file; no account is needed."""
+    """Logs to MLflow: to the server that ``MLFLOW_TRACKING_URI`` names, else into a local file; no account is needed.
+
+    A training that goes on after an interruption goes on with its run, too; ``mlflow-run.txt`` holds the id of that.
+    """
 
     def __init__(self, folder: Path, name: str, parameters: dict[str, Any]) -> None:
         """
@@ -102,20 +121,29 @@ class MlFlow:
         Raises:
             ModuleNotFoundError: MLflow is not installed.
         """
+        # It would tell its makers what it is used for.
+        os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
         import mlflow
 
+        logging.getLogger("mlflow").setLevel(logging.WARNING)
         if "MLFLOW_TRACKING_URI" not in os.environ:
             mlflow.set_tracking_uri(f"sqlite:///{(folder / 'mlflow.db').resolve()}")
         mlflow.set_experiment("overflight")
         self._mlflow = mlflow
-        mlflow.start_run(run_name=name)
+        kept = folder / "mlflow-run.txt"
+        known = kept.read_text().strip() if kept.exists() else None
+        run = mlflow.start_run(run_id=known, run_name=name)
+        replace_file(kept, f"{run.info.run_id}\n".encode())
         mlflow.log_params(parameters)
+        logged = mlflow.MlflowClient().get_metric_history(run.info.run_id, "loss")
+        self._last = max((metric.step for metric in logged), default=0)
 
     def step(self, epoch: int, step: int, loss: float) -> None:
         pass
 
     def epoch(self, epoch: int, measured: dict[str, float]) -> None:
-        self._mlflow.log_metrics(measured, step=epoch + 1)
+        if epoch + 1 > self._last:
+            self._mlflow.log_metrics(measured, step=epoch + 1)
 
     def close(self) -> None:
         self._mlflow.end_run()

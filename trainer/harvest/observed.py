@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import sqlite3
 import tempfile
@@ -26,6 +27,8 @@ SELECT f.frame, f.source, f.name, f.size_bytes, f.modified_ns, f.captured_at,
 FROM frames f JOIN observations o ON o.frame = f.frame LEFT JOIN alerts a ON a.observation = o.observation
 ORDER BY f.frame, o.observation
 """
+
+_NAMES_A_FOLDER = re.compile(r"[^./][^/]{0,63}")
 
 _probabilities = msgspec.json.Decoder(dict[str, float])
 
@@ -107,7 +110,7 @@ def read_observations(journal: Path) -> Observations:
     labels = sorted({label for tiles in frames.values() for label in tiles[0].probabilities})
     for label in labels:
         # A label becomes the name of a folder, and a journal can come from anywhere.
-        if not label.isprintable() or "/" in label or label.startswith(".") or label == UNLABELLED or len(label.encode()) > 200:
+        if not _NAMES_A_FOLDER.fullmatch(label) or not label.isprintable() or label == UNLABELLED:
             raise HarvestError(f"{journal}: the label {label!a} cannot be the name of a folder")
     return Observations(whole, tuple(labels), tuple(tiles[0].name for tiles in frames.values() if len(tiles) > 1))
 

@@ -1,8 +1,8 @@
 """Sorts frames by how useful a label would be: a person's time is what is scarce.
 
 First what an operator contradicted, for there the model is known to be wrong. Then what it was least sure of (margin
-sampling: Settles, 2009, "Active Learning Literature Survey", section 3.1). Then what looks like little else, which a
-model can be wrong about and sure (Settles, 2009, section 3.6: uncertainty alone knows nothing of the density of the data).
+sampling: Settles, 2009, "Active Learning Literature Survey", section 3.1). Then what looks like little else: a network can be
+sure of what it has never seen (Hendrycks and Gimpel, 2017, arXiv:1610.02136), which its margin would show to nobody.
 """
 
 from __future__ import annotations

@@ -38,19 +38,23 @@ def build(name: str, labels: int, tile_px: int, weights: str = "none") -> keras.
     Raises:
         NetworkError: The name is unknown, or the network cannot have so many labels or these weights.
     """
+    if name not in NETWORKS:
+        raise NetworkError(f"network {name}: expected one of {', '.join(NETWORKS)}")
+    if weights == "imagenet" and name not in _BACKBONES:
+        raise NetworkError(f"weights imagenet: {name} has none; expected none or a path, or one of {', '.join(_BACKBONES)}")
     try:
-        if name in _BACKBONES:
-            return _BACKBONES[name](labels, tile_px, None if weights == "none" else weights)
-        if name not in _NETWORKS:
-            raise NetworkError(f"network {name}: expected one of {', '.join(NETWORKS)}")
-        if weights == "imagenet":
-            raise NetworkError(f"weights imagenet: {name} has none; expected none or a path, or one of {', '.join(_BACKBONES)}")
-        model = _NETWORKS[name](labels, tile_px)
-        if weights != "none":
-            model.load_weights(weights)
-    except NetworkError:
-        raise
+        # Keras warns of every part of weights that do not fit before it fails.
+        with warnings.catch_warnings(action="ignore"):
+            return _make(name, labels, tile_px, None if weights == "none" else weights)
     except (ValueError, OSError, KeyError, zipfile.BadZipFile) as error:
         of = "" if weights == "none" else f" with the weights {weights}"
         raise NetworkError(f"network {name}{of}: {one_line(error)[:300]}") from error
+
+
+def _make(name: str, labels: int, tile_px: int, weights: str | None) -> keras.Model:
+    if name in _BACKBONES:
+        return _BACKBONES[name](labels, tile_px, weights)
+    model = _NETWORKS[name](labels, tile_px)
+    if weights is not None:
+        model.load_weights(weights)
     return model

@@ -22,6 +22,7 @@ from trainer.keys import sign
 from trainer.pack.errors import PackError
 from trainer.pack.selftest import check_selftest, write_selftest
 from trainer.predict import IR_FILES, Precision
+from trainer.quiet import kept_back
 from trainer.start import TRAINABLE
 
 if TYPE_CHECKING:
@@ -115,7 +116,9 @@ def pack(export: Path, target: Path, recipe: Recipe) -> Packed:
         (folder / MANIFEST).write_bytes(content)
         if recipe.key is not None:
             (folder / SIGNATURE).write_bytes(sign(content, recipe.key))
-        check_selftest(Bundle.open(folder), selftest)
+        # LiteRT tells of its delegate.
+        with kept_back(shown_on_failure=False):
+            check_selftest(Bundle.open(folder), selftest)
     warnings = list(selftest.warnings)
     if recipe.key is None:
         warnings.append("not signed: devices refuse it; overflight-train keygen makes a key, --key signs with it")

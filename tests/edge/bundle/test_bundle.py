@@ -20,6 +20,7 @@ from edge.bundle.manifest import MAX_FILE_BYTES, MAX_FILES, MAX_MANIFEST_BYTES, 
 WEIGHTS = "ir/model.bin"
 GRAPH = "ir/model.xml"
 NESTED = "tensorflow/saved_model/variables/variables.index"
+CALIBRATION = {"temperature": 1.25, "expected_calibration_error": 0.012, "fitted_on": ["harvey"]}
 
 
 @pytest.fixture
@@ -86,6 +87,18 @@ def test_a_bundle_is_known_by_its_name_version_and_the_hash_of_its_manifest(fold
 
     assert (model.name, model.version) == ("other-model", 7)
     assert model.sha256 == hashlib.sha256((folder / "manifest.json").read_bytes()).hexdigest()
+
+
+def test_a_manifest_may_say_how_its_probabilities_were_calibrated(folder: Path) -> None:
+    manifest = manifest_of(folder)
+    manifest.pop("calibration", None)
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    assert Bundle.open(folder).manifest.calibration is None
+
+    rewrite(folder, calibration=CALIBRATION)
+    calibration = Bundle.open(folder).manifest.calibration
+    assert calibration is not None
+    assert (calibration.temperature, calibration.fitted_on) == (1.25, ("harvey",))
 
 
 def test_a_bundle_opens_by_a_path_as_text(folder: Path) -> None:
@@ -358,6 +371,11 @@ def test_a_path_that_is_not_plain_and_below_the_bundle_is_refused(folder: Path, 
         ({"threshold": -0.01}, "$.threshold"),
         ({"threshold": None}, "$.threshold"),
         ({"metrics": []}, "$.metrics"),
+        ({"calibration": {}}, "$.calibration"),
+        ({"calibration": CALIBRATION | {"temperature": 0}}, "$.calibration.temperature"),
+        ({"calibration": CALIBRATION | {"expected_calibration_error": 1.1}}, "$.calibration.expected_calibration_error"),
+        ({"calibration": CALIBRATION | {"fitted_on": ["a"] * 65}}, "$.calibration.fitted_on"),
+        ({"calibration": CALIBRATION | {"more": 1}}, "$.calibration"),
         ({"files": {}}, "$.files"),
         ({"files": [GRAPH]}, "$.files"),
         ({"input": {"height": 0, "width": 128, "colour": "BGR", "ground_sample_distance_m": None}}, "$.input.height"),
