@@ -71,3 +71,26 @@ def town_photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
         block = town.image[row * BLOCK_PX : (row + 1) * BLOCK_PX, column * BLOCK_PX : (column + 1) * BLOCK_PX]
         assert cv2.imwrite(str(file), cv2.resize(block, (128, 128), interpolation=cv2.INTER_AREA))
     return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run folder of a training that learned something in seconds; its data lie in ``tints`` beside it. Not to be written to."""
+    from tests.trainer.tints import tint_folder
+    from trainer.cli import main
+
+    folder = tmp_path_factory.mktemp("tiny")
+    data = tint_folder(folder / "tints")
+    how = ["--epochs", "4", "--batch", "4", "--learning-rate", "0.001", "--folds", "4"]
+    assert main(["fit", "--data", str(data), *how, "--out", str(folder / "run")]) == 0
+    return folder / "run"
+
+
+@pytest.fixture(scope="session")
+def tiny_export(tiny_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The export of `tiny_run` in every format; not to be written to."""
+    from trainer.cli import main
+
+    folder = tmp_path_factory.mktemp("exports") / "tiny"
+    assert main(["export", str(tiny_run), "--force-int8", "--out", str(folder)]) == 0
+    return folder

@@ -101,6 +101,14 @@ def test_folds_by_place_are_about_equal() -> None:
     assert max(sizes) - min(sizes) <= 0.1 * FLIGHT_TILES / 5
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_folds_by_place_are_about_equal_where_most_tiles_lie_in_few_blocks(seed: int) -> None:
+    tiles_of_block = np.repeat(np.arange(6), [20, 60, 30, 20, 30, 20])
+    places = np.stack([11.5 + tiles_of_block, np.full(180, 48.1)], axis=1)
+    held_out = held_out_of(dataset([0, 1] * 90, places), SplitRule("place", folds=3, seed=seed))
+    assert sorted(len(names) for names in held_out) == [50, 60, 70]
+
+
 def test_folds_at_random_have_as_many_tiles_of_each_label_as_can_be() -> None:
     one = dataset([0] * 50 + [1] * 13 + [2] * 8)
     rule = SplitRule("random", folds=7)

@@ -86,17 +86,15 @@ class Learner:
 
     def _share_statistics(self) -> None:
         """Give every worker the mean of what its batch norms saw, so that all judge, and stop, alike."""
-        counted = [v for v in self.model.non_trainable_variables if v.dtype.startswith("float")]
-        for variable, mean in zip(counted, self._strategy_mean(counted), strict=True):
-            variable.assign(mean)
+        statistics = [variable for variable in self.model.non_trainable_variables if variable.dtype.startswith("float")]
 
-    def _strategy_mean(self, variables: list[Any]) -> list[Any]:
         @tf.function  # type: ignore[untyped-decorator]
-        def mean() -> list[Any]:
-            values = self._strategy.run(lambda: [tf.convert_to_tensor(variable.value) for variable in variables])
+        def means() -> list[Any]:
+            values = self._strategy.run(lambda: [tf.convert_to_tensor(variable.value) for variable in statistics])
             return [self._strategy.reduce("MEAN", value, axis=None) for value in values]
 
-        return list(mean())
+        for variable, mean in zip(statistics, means(), strict=True):
+            variable.assign(mean)
 
     def _all_learn(self, images: Any, labels: Any) -> Any:
         return self._strategy.reduce("SUM", self._strategy.run(self._replica_step, args=(images, labels)), axis=None)
