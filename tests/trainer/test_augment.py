@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from typing import Any
 
 import cv2
 import numpy as np
@@ -238,18 +239,12 @@ def batches(
     how: tuple[Augmentation, ...] = (TURNS_ONLY,),
     seed: int = 1,
     worker: tuple[int, int] = (0, 1),
+    devices: int = 1,
     labels: int = 2,
 ) -> Batches:
-    many = len(tiles)
-    return Batches(
-        tiles,
-        repeats * (many // len(repeats)),
-        labels=labels,
-        batch=batch,
-        how=how * (many // len(how)),
-        seed=seed,
-        worker=worker,
-    )
+    each = len(tiles) // len(repeats), len(tiles) // len(how)
+    options: dict[str, Any] = {"labels": labels, "batch": batch, "seed": seed, "worker": worker, "devices": devices}
+    return Batches(tiles, repeats * each[0], how=how * each[1], **options)
 
 
 def steps_of(made: Batches, epoch: int = 0) -> list[tuple[NDArray[np.uint8], NDArray[np.float32]]]:
@@ -332,6 +327,16 @@ def test_workers_take_shares_that_are_apart_and_together_the_whole_batch(workers
     for all_numbers, parts in zip(numbers_of(whole, 3), steps_of_workers, strict=True):
         assert sorted(number for part in parts for number in part) == sorted(all_numbers)
         assert [all_numbers[index::workers] for index in range(workers)] == list(parts)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_devices_of_a_worker_share_its_part_of_each_batch(workers: int) -> None:
+    shares = [batches(numbered(53), batch=12, worker=(index, workers), devices=3) for index in range(workers)]
+    whole = batches(numbered(53), batch=12)
+    assert {(share.steps, share.shape[0]) for share in shares} == {(whole.steps, 12 // workers // 3)}
+    for step, all_numbers in enumerate(numbers_of(whole)):
+        parts = [part for share in shares for part in numbers_of(share)[3 * step : 3 * step + 3]]
+        assert [all_numbers[index :: 3 * workers] for index in range(3 * workers)] == parts
 
 
 def test_batch_that_cannot_be_shared_equally_is_made_smaller() -> None:
