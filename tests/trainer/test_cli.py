@@ -1,252 +1,94 @@
-"""The ``overflight-train`` command: from data to a bundle, and what it says when it cannot."""
+"""The ``overflight-train`` command: what it takes, and what it says when it cannot."""
 
 from __future__ import annotations
 
-import hashlib
-import json
-import shutil
+import argparse
+import errno
+import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
-import cv2
-import keras
-import numpy as np
 import pytest
 
-from edge.bundle import SHIPPED, Bundle
-from edge.inference import Classifier
+from tests.trainer.tints import tint_folder
 from trainer.cli import main
-from trainer.datasets import LABELS
-from trainer.networks import overflight_s
-
-
-def train(*arguments: object) -> subprocess.CompletedProcess[str]:
-    """The command in a process of its own."""
-    return subprocess.run(
-        [sys.executable, "-c", "from trainer.cli import main; raise SystemExit(main())", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        timeout=150,
-        check=False,
-    )
+from trainer.commands import COMMANDS
+from trainer.commands.arguments import positive, positive_number, share, whole
+from trainer.errors import TrainerError
 
 
 def error_line(capsys: pytest.CaptureFixture[str]) -> str:
     """What was said on standard error, which must be one line."""
-    said = capsys.readouterr().err
-    assert said.startswith("overflight-train: ")
-    assert said.count("\n") == 1, said
-    return said
+    output = capsys.readouterr()
+    assert output.out == ""
+    assert output.err.startswith("overflight-train: ")
+    assert output.err.count("\n") == 1, output.err
+    return output.err
 
 
-def hashes(folder: Path) -> dict[str, str]:
-    files = [file for file in folder.rglob("*") if file.is_file()]
-    return {str(file.relative_to(folder)): hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
+def raising(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
+    """Add a command ``fail`` that ends as others do when something happens to them that no test can make happen."""
+
+    def run(options: argparse.Namespace) -> int:
+        raise error
+
+    command = SimpleNamespace(
+        SUMMARY="", DESCRIPTION="", EXAMPLE="", TENSORFLOW=False, add_arguments=lambda parser: None, run=run
+    )
+    monkeypatch.setitem(COMMANDS, "fail", command)  # type: ignore[call-overload]
 
 
-@pytest.fixture(scope="module")
-def untrained_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run folder as `fit` writes it, of a network that has learned nothing."""
-    run = tmp_path_factory.mktemp("untrained") / "run"
-    run.mkdir()
-    overflight_s(len(LABELS), tile_px=32).save(run / "model.keras")
-    (run / "run.json").write_text(json.dumps({"parameters": {}, "labels": LABELS, "metrics": {}}))
-    return run
-
-
-@pytest.fixture
-def broken_run(tmp_path: Path, untrained_run: Path, request: pytest.FixtureRequest) -> Path:
-    """A run folder that misses or mangles something."""
-    run = tmp_path / "run"
-    shutil.copytree(untrained_run, run)
-    model = run / "model.keras"
-    content = model.read_bytes()
-    match request.param:
-        case "no folder":
-            shutil.rmtree(run)
-        case "empty folder":
-            shutil.rmtree(run)
-            run.mkdir()
-        case "no run.json":
-            (run / "run.json").unlink()
-        case "run.json is no JSON":
-            (run / "run.json").write_text('{"labels": [')
-        case "run.json has no labels":
-            (run / "run.json").write_text("{}")
-        case "run.json is a list":
-            (run / "run.json").write_text("[]")
-        case "no model":
-            model.unlink()
-        case "model is a text":
-            model.write_text("this was a model once")
-        case "model is empty":
-            model.write_bytes(b"")
-        case "model is truncated":
-            model.write_bytes(content[: len(content) // 2])
-        case "weights are damaged":
-            middle = len(content) // 2
-            model.write_bytes(content[:middle] + bytes(64) + content[middle + 64 :])
-        case other:
-            raise ValueError(other)
-    return run
-
-
-BROKEN = [
-    "no folder",
-    "empty folder",
-    "no run.json",
-    "run.json is no JSON",
-    "run.json has no labels",
-    "run.json is a list",
-    "no model",
-    "model is a text",
-    "model is empty",
-    "model is truncated",
-    "weights are damaged",
-]
-
-
-@pytest.mark.timeout(300)
-def test_fit_and_export_make_a_bundle_that_a_device_runs(tmp_path: Path) -> None:
-    run, bundle_folder = tmp_path / "runs" / "one", tmp_path / "bundles" / "town"
-    fitted = train("fit", "--data", "rendered:96", "--epochs", 1, "--out", run)
-    assert fitted.returncode == 0, fitted.stderr
-    assert {file.name for file in run.iterdir()} == {"model.keras", "run.json"}
-    record = json.loads((run / "run.json").read_text())
-    assert record["parameters"]["epochs"] == 1
-    assert record["metrics"]["rendered"]["tiles"] == 96
-    assert "rendered" in fitted.stdout
-
-    # An older bundle lies there, with a file that the new one has not.
-    shutil.copytree(SHIPPED, bundle_folder)
-    (bundle_folder / "old.txt").write_text("of the old one")
-    exported = train("export", run, "--name", "town", "--version", 7, "--data", "rendered:96", "--out", bundle_folder)
-    assert exported.returncode == 0, exported.stderr
-    assert f"{bundle_folder}: town version 7" in exported.stdout
-    assert [entry.name for entry in bundle_folder.parent.iterdir()] == ["town"]
-    assert not (bundle_folder / "old.txt").exists()
-
-    bundle = Bundle.open(bundle_folder)
-    assert (bundle.model.name, bundle.model.version) == ("town", 7)
-    assert bundle.manifest.labels == LABELS
-    assert bundle.manifest.alert_labels == ("damaged",)
-    measured = bundle.manifest.metrics["rendered"]
-    assert measured["tiles"] == 96
-    assert 0 <= measured["balanced_accuracy"] <= 1
-    # The bundle decides as the network that was measured after training did.
-    assert measured["accuracy"] == pytest.approx(record["metrics"]["rendered"]["accuracy"], abs=0.03)
-    # Where it was made is nobody's business.
-    assert str(tmp_path).encode() not in b"".join(file.read_bytes() for file in bundle_folder.rglob("*") if file.is_file())
-
-    images = [np.random.default_rng(seed).integers(0, 256, (128, 128, 3), np.uint8) for seed in range(3)]
-    by_openvino = Classifier(bundle, ["CPU"]).classify(images)
-    by_litert = Classifier(bundle, ["TENSORFLOW"]).classify(images)
-    assert [prediction.engine for prediction in (by_openvino[0], by_litert[0])] == ["openvino", "litert"]
-    for one, other in zip(by_openvino, by_litert, strict=True):
-        assert one.probabilities["damaged"] == pytest.approx(other.probabilities["damaged"], abs=1e-3)
-
-
-@pytest.mark.parametrize("broken_run", BROKEN, indirect=True)
-def test_export_of_a_broken_run_is_one_line_and_leaves_nothing_behind(
-    tmp_path: Path, broken_run: Path, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_of_every_command_shows_an_example_that_its_parser_takes(
+    command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    target = tmp_path / "bundles" / "town"
-    assert main(["export", str(broken_run), "--out", str(target)]) == 2
-    assert str(broken_run) in error_line(capsys)
-    assert not target.exists()
-    assert not target.parent.exists() or list(target.parent.iterdir()) == []
+    monkeypatch.setenv("COLUMNS", "200")
+    with pytest.raises(SystemExit) as exited:
+        main([command, "--help"])
+    assert exited.value.code == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    example = COMMANDS[command].EXAMPLE
+    assert f"example: {' '.join(example.split())}" in shown
+    assert example.startswith(f"overflight-train {command} ")
+    # Parsed to the end, with what the command does left out.
+    monkeypatch.setattr(COMMANDS[command], "TENSORFLOW", False)
+    monkeypatch.setattr(COMMANDS[command], "run", lambda options: 0)
+    assert main(example.split()[1:]) == 0
 
 
-@pytest.mark.parametrize("broken_run", BROKEN, indirect=True)
-def test_export_of_a_broken_run_leaves_the_old_bundle_as_it_is(tmp_path: Path, broken_run: Path) -> None:
-    target = tmp_path / "bundles" / "town"
-    shutil.copytree(SHIPPED, target)
-    before = hashes(target)
-    assert main(["export", str(broken_run), "--out", str(target)]) == 2
-    assert hashes(target) == before
-    assert list(target.parent.iterdir()) == [target]
-
-
-def test_export_with_wrong_data_leaves_the_old_bundle_as_it_is(
-    tmp_path: Path, untrained_run: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    target = tmp_path / "bundles" / "town"
-    shutil.copytree(SHIPPED, target)
-    before = hashes(target)
-    assert main(["export", str(untrained_run), "--data", f"harvey:{tmp_path}", "--out", str(target)]) == 2
-    assert str(tmp_path / "train" / "damage") in error_line(capsys)
-    assert hashes(target) == before
-    assert list(target.parent.iterdir()) == [target]
-
-
-@pytest.mark.parametrize(("option", "value"), [("--name", "Not A Name"), ("--version", "99999999999")])
-def test_export_under_a_name_that_no_bundle_may_have_is_one_line_and_leaves_nothing_behind(
-    tmp_path: Path, untrained_run: Path, capfd: pytest.CaptureFixture[str], option: str, value: str
-) -> None:
-    target = tmp_path / "bundles" / "town"
-    try:
-        status = main(["export", str(untrained_run), option, value, "--out", str(target)])
-    except SystemExit as exited:
-        # Where the command's own parser refuses it.
-        status = int(str(exited.code))
-    assert status == 2
-    last = capfd.readouterr().err.splitlines()[-1]
-    assert last.startswith("overflight-train")
-    assert option.strip("-") in last
-    assert not target.exists()
-    assert not target.parent.exists() or list(target.parent.iterdir()) == []
-
-
-@pytest.mark.parametrize(
-    ("data", "named"),
-    [
-        ("harvey:/no/such/folder", "/no/such/folder/train/damage"),
-        ("rendered:none", "rendered:none"),
-        ("hurricane:1", "hurricane:1"),
-        ("harvey", "harvey"),
-    ],
-)
-def test_fit_with_wrong_data_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str], data: str, named: str) -> None:
-    assert main(["fit", "--data", data, "--out", str(tmp_path / "run")]) == 2
-    assert named in error_line(capsys)
-    assert not (tmp_path / "run").exists()
-
-
-def test_fit_with_fewer_tiles_than_a_batch_works_or_is_one_line(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    status = main(["fit", "--data", "rendered:10", "--epochs", "1", "--out", str(tmp_path / "run")])
-    assert status in {0, 2}
-    if status == 2:
-        assert "rendered:10" in capfd.readouterr().err.splitlines()[-1]
-    else:
-        assert (tmp_path / "run" / "model.keras").is_file()
-
-
-def test_fit_into_a_file_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    for label in LABELS:
-        for number in range(10):
-            (tmp_path / "tiles" / label).mkdir(parents=True, exist_ok=True)
-            cv2.imwrite(str(tmp_path / "tiles" / label / f"{number}.png"), np.zeros((8, 8), np.uint8))
-    (tmp_path / "run").write_text("no folder")
-    assert main(["fit", "--data", f"haiti:{tmp_path / 'tiles'}", "--epochs", "1", "--out", str(tmp_path / "run")]) in {1, 2}
-    assert str(tmp_path / "run") in error_line(capsys)
+def test_help_lists_all_commands_of_the_design(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    shown = capsys.readouterr().out
+    named = "fetch fit evaluate export compare explain prune pack keygen harvest".split()
+    assert [command for command in named if f"\n    {command} " not in shown] == []
+    assert sorted(COMMANDS) == sorted(named)
 
 
 @pytest.mark.parametrize(
     ("arguments", "named"),
     [
-        (
-            ["fit", "--data", "rendered:96", "--epochs", "0", "--out", "run"],
-            "--epochs: expected a whole number from 1, got '0'",
-        ),
-        (["fit", "--data", "rendered:96", "--epochs", "many", "--out", "run"], "--epochs"),
-        (["fit", "--data", "rendered:96", "--epochs", "-1", "--out", "run"], "--epochs"),
-        (["fit", "--out", "run"], "--data"),
-        (["fit", "--data", "rendered:96"], "--out"),
-        (["export", "run", "--version", "0", "--out", "bundle"], "--version"),
-        (["fly"], "fly"),
         ([], "COMMAND"),
+        (["fly"], "fly"),
+        (["fit", "--out", "run"], "--data"),
+        (["fit", "--data", "rendered:8"], "--out"),
+        (["fit", "--data", "rendered:8", "--out", "run", "--epochs", "0"], "--epochs: expected a whole number from 1, got '0'"),
+        (["fit", "--data", "rendered:8", "--out", "run", "--epochs", "many"], "--epochs"),
+        (["fit", "--data", "rendered:8", "--out", "run", "--seed", "-1"], "--seed"),
+        (["fit", "--data", "rendered:8", "--out", "run", "--patience", "-1"], "--patience"),
+        (["fit", "--data", "rendered:8", "--out", "run", "--average", "2"], "--average: expected a number within 0..1"),
+        (["fit", "--data", "rendered:8", "--out", "run", "--learning-rate", "nan"], "--learning-rate"),
+        (["fit", "--data", "rendered:8", "--out", "run", "--optimizer", "sgd"], "--optimizer"),
+        (["fit", "--data", "rendered:8", "--out", "run", "--epoch", "3"], "--epoch"),
+        (["export", "--out", "export"], "RUN --from"),
+        (["export", "run"], "--out"),
+        (["export", "run", "--from", "model.onnx", "--out", "export"], "--from"),
+        (["export", "--from", "model.onnx", "--values", "0..2", "--out", "export"], "--values"),
     ],
+    ids=" ".join,
 )
 def test_wrong_arguments_end_with_status_2_and_a_line_that_names_them(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], arguments: list[str], named: str
@@ -260,12 +102,42 @@ def test_wrong_arguments_end_with_status_2_and_a_line_that_names_them(
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("command", ["fit", "export"])
-def test_help_shows_an_example(capsys: pytest.CaptureFixture[str], command: str) -> None:
-    with pytest.raises(SystemExit) as exited:
-        main([command, "--help"])
-    assert exited.value.code == 0
-    assert f"example: overflight-train {command} " in " ".join(capsys.readouterr().out.split())
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tint_folder(tmp_path_factory.mktemp("data") / "tints", 12)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (["--data", "harvey:nowhere"], "nowhere/train/damage: no such folder"),
+        (["--data", "rendered:none"], "rendered:none: expected the number of tiles"),
+        (["--data", "hurricane:1"], "hurricane:1: no reader hurricane"),
+        (["--data", "nowhere"], "nowhere: no such folder"),
+        (["--data", "tints", "--data", "folder:tints"], "tints: two data sets have this name"),
+        (["--data", "tints", "--folds", "1"], "--fold 1 of --folds 1"),
+        (["--data", "tints", "--fold", "6"], "--fold 6 of --folds 5"),
+        (["--data", "tints", "--split", "place"], "the place of brown/0.png is unknown"),
+        (["--data", "tints", "--network", "resnet"], "network resnet: expected one of overflight-s"),
+        (["--data", "tints", "--augmentation", "wild"], "wild"),
+        (["--data", "tints", "--from", "nowhere"], "nowhere"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_mistake_of_the_callers_is_one_line_and_begins_no_run(
+    data: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], arguments: list[str], named: str
+) -> None:
+    monkeypatch.chdir(data.parent)
+    assert main(["fit", *arguments, "--out", "run"]) == 2
+    assert named in error_line(capsys)
+    assert list(data.parent.iterdir()) == [data]
+
+
+def test_fit_into_a_file_is_one_line(tmp_path: Path, data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "run").write_text("no folder")
+    assert main(["fit", "--data", str(data), "--out", str(tmp_path / "run")]) == 2
+    assert str(tmp_path / "run") in error_line(capsys)
+    assert (tmp_path / "run").read_text() == "no folder"
 
 
 def test_mistake_of_the_callers_starts_no_tensorflow() -> None:
@@ -273,18 +145,83 @@ def test_mistake_of_the_callers_starts_no_tensorflow() -> None:
     code = (
         "import sys; from trainer.cli import main\n"
         "try: main(['fit', '--data', 'rendered:9', '--epochs', '0', '--out', 'x'])\n"
-        "except SystemExit as exited: print(exited.code, 'tensorflow' in sys.modules)"
+        "except SystemExit as exited: print(exited.code, {'tensorflow', 'keras', 'openvino', 'sklearn'} & set(sys.modules))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
-    assert done.stdout == "2 False\n"
+    assert done.stdout == "2 set()\n"
 
 
-def test_debug_shows_where_an_error_comes_from(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="expected reader:location"):
-        main(["--debug", "fit", "--data", "hurricane:1", "--out", str(tmp_path / "run")])
+@pytest.mark.parametrize(
+    ("error", "status", "said"),
+    [
+        (TrainerError("runs/a: no run"), 2, "runs/a: no run"),
+        (TrainerError("two\nlines"), 2, r"two\nlines"),
+        (OSError(errno.ENOSPC, "No space left on device"), 1, "no room on the disk: [Errno 28] No space left on device"),
+        (OSError(errno.EACCES, "Permission denied", "runs/a"), 1, "[Errno 13] Permission denied: 'runs/a'"),
+        (ZeroDivisionError("division\nby zero"), 1, "ZeroDivisionError: division by zero (--debug shows where)"),
+        (ZeroDivisionError(), 1, "ZeroDivisionError: ZeroDivisionError (--debug shows where)"),
+    ],
+    ids=repr,
+)
+def test_failure_is_one_line_without_a_traceback(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], error: Exception, status: int, said: str
+) -> None:
+    raising(monkeypatch, error)
+    assert main(["fail"]) == status
+    assert error_line(capsys) == f"overflight-train: {said}\n"
 
 
-def test_networks_are_saved_without_code(untrained_run: Path) -> None:
-    # A run folder may come from somebody else: loading it must not execute anything.
-    model = keras.models.load_model(untrained_run / "model.keras", compile=False, safe_mode=True)
-    assert model.output_shape == (None, len(LABELS))
+@pytest.mark.parametrize("error", [TrainerError("no run"), OSError("no room"), ZeroDivisionError("by zero")], ids=repr)
+def test_debug_shows_where_an_error_comes_from(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+    raising(monkeypatch, error)
+    with pytest.raises(type(error)) as caught:
+        main(["--debug", "fail"])
+    assert caught.value is error
+
+
+def test_interrupt_from_the_keyboard_is_no_news(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    raising(monkeypatch, KeyboardInterrupt())
+    assert main(["fail"]) == 1
+    assert capsys.readouterr().err == ""
+
+
+def test_termination_ends_the_command_as_an_error_would(monkeypatch: pytest.MonkeyPatch) -> None:
+    cleared: list[bool] = []
+
+    def run(options: argparse.Namespace) -> int:
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+            signal.pause()
+        finally:
+            cleared.append(True)
+        return 0
+
+    raising(monkeypatch, ZeroDivisionError())
+    monkeypatch.setattr(COMMANDS["fail"], "run", run)
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(SystemExit) as exited:
+        main(["fail"])
+    assert exited.value.code == 143
+    assert cleared == [True]
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+@pytest.mark.parametrize(
+    ("kind", "texts"),
+    [
+        (positive, ["0", "-1", "1.5", "", "one", str(2**31 + 1)]),
+        (whole, ["-1", "1.5", "", "one", str(2**31)]),
+        (share, ["-0.1", "1.1", "nan", "inf", "", "half"]),
+        (positive_number, ["0", "-1", "nan", "inf", "", "one"]),
+    ],
+    ids=["positive", "whole", "share", "positive number"],
+)
+def test_number_out_of_range_is_refused_with_what_was_given(kind: type, texts: list[str]) -> None:
+    for text in texts:
+        with pytest.raises(argparse.ArgumentTypeError, match="expected a") as caught:
+            kind(text)
+        assert repr(text) in str(caught.value)
+
+
+def test_number_in_range_is_taken() -> None:
+    assert (positive("1"), whole("0"), share("0"), share("1"), positive_number("1e-3")) == (1, 0, 0.0, 1.0, 0.001)

@@ -13,6 +13,7 @@ import tensorflow as tf
 from edge.inference.tensorflow import LITERT_MODEL, SAVED_MODEL
 from trainer.export.sources import INPUT, OUTPUT, Source
 from trainer.predict import IR_FILES, Precision
+from trainer.quiet import kept_back
 
 ONNX_MODEL = "onnx/model.onnx"
 # TensorRT 10 and ONNX Runtime read it, and it has all that is needed.
@@ -37,7 +38,9 @@ def write_saved_model(source: Source, folder: Path) -> None:
 
 def write_litert(source: Source, folder: Path) -> None:
     """A LiteRT (TensorFlow Lite) file in FP32."""
-    content = tf.lite.TFLiteConverter.from_concrete_functions([source.function], source.served).convert()
+    # Its native part talks to those who wrote graphs by hand, past every log level.
+    with kept_back(shown_on_failure=False):
+        content = tf.lite.TFLiteConverter.from_concrete_functions([source.function], source.served).convert()
     path = folder / LITERT_MODEL
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(content)

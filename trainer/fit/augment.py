@@ -28,7 +28,7 @@ class Augmentation:
         scale: Zoom by ``exp(±zoom)`` and shift by ``±shift`` of the side; what lies outside is the mirrored inside.
         turn: Turn by any angle up to 45 degrees.
         light: Change saturation by ±30 %, contrast by ``exp(±contrast)``, brightness by ±brightness and tint by ±tint levels.
-        grey: Take the colour away: panchromatic sensors have none, and no label may hang on the tint of one flight.
+        grey: Take the colour away, and change the light as well: panchromatic sensors have none, and no label may hang on the tint of one flight.
         blur: Gaussian, 0.4 to 1.1 pixels: motion and focus.
         jpeg: Save with a quality of 50 to 95.
     """

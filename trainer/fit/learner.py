@@ -42,14 +42,19 @@ class Learner:
         precision = parameters.precision
         if precision == "auto":
             precision = "mixed_bfloat16" if has_gpu else "float32"
-        keras.mixed_precision.set_global_policy(precision)
+        # Layers take it when they are made; what is made later in this process is none of its business.
+        before = keras.config.dtype_policy()
+        keras.config.set_dtype_policy(precision)
         steps = steps_an_epoch * parameters.epochs
         averaged = max(round(parameters.average * steps), _LEAST_AVERAGED_STEPS)
         self._strategy = strategy
         self._averages = parameters.average > 0
         self._smoothing = parameters.label_smoothing
         with strategy.scope():
-            self.model: keras.Model = build()
+            try:
+                self.model: keras.Model = build()
+            finally:
+                keras.config.set_dtype_policy(before)
             schedule = keras.optimizers.schedules.CosineDecay(
                 0.0, steps, warmup_target=parameters.learning_rate, warmup_steps=min(steps_an_epoch, max(steps // 10, 1))
             )
