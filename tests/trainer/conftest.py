@@ -79,14 +79,13 @@ def town_photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The run folder of a training that learned something in seconds; its data lie in ``tints`` beside it. Not to be written to."""
-    from tests.trainer.tints import tint_folder
+    """The run folder of a training that learned what it could in seconds, its data beside it; not to be written to."""
+    from tests.trainer.tints import HOW, tint_folder
     from trainer.cli import main
 
     folder = tmp_path_factory.mktemp("tiny")
     data = tint_folder(folder / "tints")
-    how = ["--epochs", "4", "--batch", "4", "--learning-rate", "0.001", "--folds", "4"]
-    assert main(["fit", "--data", str(data), *how, "--out", str(folder / "run")]) == 0
+    assert main(["fit", "--data", str(data), *HOW, "--out", str(folder / "run")]) == 0
     return folder / "run"
 
 

@@ -60,10 +60,10 @@ def test_same_seed_makes_the_same_changes_and_another_seed_others(tile: NDArray[
     assert (first != other).any()
 
 
-def test_level_none_changes_nothing_but_turns_and_all_eight_come_up_as_often(tile: NDArray[np.uint8]) -> None:
+def test_level_turns_changes_nothing_else_and_all_eight_come_up_as_often(tile: NDArray[np.uint8]) -> None:
     expected = turns(tile)
     assert len(set(expected)) == 8
-    found = Counter(image.tobytes() for image in changed(tile, LEVELS["none"], 800))
+    found = Counter(image.tobytes() for image in changed(tile, LEVELS["turns"], 800))
     assert set(found) == set(expected)
     assert min(found.values()) > 70
 
@@ -96,7 +96,7 @@ def test_strong_makes_no_two_tiles_alike(tile: NDArray[np.uint8]) -> None:
 
 def test_light_and_strong_change_more_the_stronger(tile: NDArray[np.uint8]) -> None:
     light, strong = (
-        sum(image.tobytes() not in turns(tile) for image in changed(tile, LEVELS[at], 300)) for at in LEVELS if at != "none"
+        sum(image.tobytes() not in turns(tile) for image in changed(tile, LEVELS[at], 300)) for at in LEVELS if at != "turns"
     )
     assert 50 < light < strong
 
@@ -193,11 +193,11 @@ def test_jpeg_changes_a_little_of_everything(tile: NDArray[np.uint8]) -> None:
 @pytest.mark.parametrize(
     ("text", "chosen"),
     [
-        ("none", ("none", "none")),
+        ("turns", ("turns", "turns")),
         ("light", ("light", "light")),
         ("light,haiti=strong", ("light", "strong")),
-        ("strong,haiti=none,harvey=light", ("light", "none")),
-        ("none,haiti=light,haiti=strong", ("none", "strong")),
+        ("strong,haiti=turns,harvey=light", ("light", "turns")),
+        ("turns,haiti=light,haiti=strong", ("turns", "strong")),
     ],
 )
 def test_level_is_for_all_data_sets_but_those_that_have_their_own(text: str, chosen: tuple[str, ...]) -> None:
@@ -207,12 +207,12 @@ def test_level_is_for_all_data_sets_but_those_that_have_their_own(text: str, cho
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("", "no level '', expected one of none, light, strong"),
-        ("extreme", "no level 'extreme', expected one of none, light, strong"),
-        ("light,haiti=extreme", "no level 'extreme', expected one of none, light, strong"),
-        ("light,haiti", "no level '', expected one of none, light, strong"),
-        ("haiti=strong", "no level 'haiti=strong', expected one of none, light, strong"),
-        ("extreme,haiti=strong,harvey=light", "no level 'extreme', expected one of none, light, strong"),
+        ("", "no level '', expected one of turns, light, strong"),
+        ("extreme", "no level 'extreme', expected one of turns, light, strong"),
+        ("light,haiti=extreme", "no level 'extreme', expected one of turns, light, strong"),
+        ("light,haiti", "no level '', expected one of turns, light, strong"),
+        ("haiti=strong", "no level 'haiti=strong', expected one of turns, light, strong"),
+        ("extreme,haiti=strong,harvey=light", "no level 'extreme', expected one of turns, light, strong"),
         ("light,paris=strong", "no data set paris, expected one of harvey, haiti"),
     ],
 )

@@ -63,7 +63,7 @@ def test_help_lists_all_commands_of_the_design(capsys: pytest.CaptureFixture[str
     with pytest.raises(SystemExit):
         main(["--help"])
     shown = capsys.readouterr().out
-    named = "fetch fit evaluate export compare explain prune pack keygen harvest".split()
+    named = ["fetch", "fit", "evaluate", "export", "compare", "explain", "prune", "pack", "keygen", "harvest"]
     assert [command for command in named if f"\n    {command} " not in shown] == []
     assert sorted(COMMANDS) == sorted(named)
 
@@ -75,7 +75,7 @@ def test_help_lists_all_commands_of_the_design(capsys: pytest.CaptureFixture[str
         (["fly"], "fly"),
         (["fit", "--out", "run"], "--data"),
         (["fit", "--data", "rendered:8"], "--out"),
-        (["fit", "--data", "rendered:8", "--out", "run", "--epochs", "0"], "--epochs: expected a whole number from 1, got '0'"),
+        (["fit", "--data", "rendered:8", "--out", "run", "--epochs", "0"], "--epochs: expected a whole number from 1"),
         (["fit", "--data", "rendered:8", "--out", "run", "--epochs", "many"], "--epochs"),
         (["fit", "--data", "rendered:8", "--out", "run", "--seed", "-1"], "--seed"),
         (["fit", "--data", "rendered:8", "--out", "run", "--patience", "-1"], "--patience"),

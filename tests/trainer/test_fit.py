@@ -44,7 +44,7 @@ def plain(tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 
 def test_network_learns_what_it_is_shown(tmp_path: Path) -> None:
-    run = trained(tmp_path, epochs=8, batch=4, learning_rate=3e-3, augmentation="none")
+    run = trained(tmp_path, epochs=8, batch=4, learning_rate=3e-3, augmentation="turns")
     losses = [epoch["loss"] for epoch in run.record["history"]]
     assert len(losses) == 8
     assert losses[-1] < 0.6 * losses[0]
@@ -74,7 +74,7 @@ def test_same_seed_gives_the_same_network(plain: Run, tmp_path: Path) -> None:
     assert again.record["history"] == plain.record["history"]
 
 
-@pytest.mark.parametrize("other", [{"seed": 2}, {"optimizer": "adam"}, {"average": 0.0}, {"augmentation": "strong"}], ids=str)
+@pytest.mark.parametrize("other", [{"seed": 2}, {"optimizer": "adam"}], ids=str)
 def test_other_settings_give_another_network(plain: Run, tmp_path: Path, other: dict[str, Any]) -> None:
     run = trained(tmp_path, **other)
     assert not same(weights(run), weights(plain))
@@ -168,14 +168,14 @@ def test_what_is_not_there_is_one_line_and_begins_no_run(tmp_path: Path, paramet
 )
 def test_malformed_tf_config_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str) -> None:
     monkeypatch.setenv("TF_CONFIG", text)
-    with pytest.raises(TrainerError, match='^TF_CONFIG: expected {"cluster"'):
+    with pytest.raises(TrainerError, match=r'^TF_CONFIG: expected \{"cluster"'):
         trained(tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 
 def test_batches_are_shared_among_workers_and_their_devices() -> None:
     def batches(worker: int, workers: int, devices: int) -> Batches:
-        share, how = (worker, workers), [LEVELS["none"]]
+        share, how = (worker, workers), [LEVELS["turns"]]
         return Batches([DATA.tiles], [1], labels=2, batch=12, how=how, seed=1, worker=share, devices=devices)
 
     whole = [sorted(map(float, labels[:, 0])) for _, labels in batches(0, 1, 1).epoch(0)]
@@ -247,7 +247,7 @@ def keras_kernels(run: Run) -> list[np.ndarray]:
 
 
 def test_bundle_whose_network_is_damaged_is_one_line() -> None:
-    with pytest.raises(StartError, match="^tints-1 abc: its network cannot be read") as caught:
+    with pytest.raises(StartError, match=r"^tints-1 abc: its network cannot be read") as caught:
         Start("tints-1 abc", "overflight-s", LABELS, b"no network").build()
     assert str(caught.value).isprintable()
 

@@ -23,7 +23,7 @@ def copy(tiny_run: Path, tmp_path: Path) -> Path:
 
 
 RECORDS: dict[str, Callable[[Path], object]] = {
-    "no folder": lambda run: shutil.rmtree(run),
+    "no folder": shutil.rmtree,
     "no record": lambda run: (run / RECORD).unlink(),
     "no JSON": lambda run: (run / RECORD).write_text('{"labels": ['),
     "no text": lambda run: (run / RECORD).write_bytes(b"\xff\xfe"),
@@ -56,7 +56,6 @@ def test_folder_without_a_whole_record_is_refused_in_one_line(copy: Path, breaks
     with pytest.raises(RunError) as caught:
         Run.open(copy)
     assert str(copy) in str(caught.value)
-    assert "run.json" in str(caught.value)
     assert str(caught.value).isprintable()
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ _LISTED = 5
 def positive(text: str) -> int:
     """A whole number from 1."""
     if not text.isdecimal() or not 1 <= int(text) <= 2**31:
-        raise argparse.ArgumentTypeError(f"expected a whole number from 1, got {text!r}")
+        raise argparse.ArgumentTypeError(f"expected a whole number from 1 to {2**31}, got {text!r}")
     return int(text)
 
 
@@ -86,6 +87,26 @@ def split_rule(options: argparse.Namespace) -> SplitRule:
     if options.folds < 2 or options.fold > options.folds:
         raise DatasetError(f"--fold {options.fold} of --folds {options.folds}: expected 2 folds at least, and one of them")
     return SplitRule(options.split, options.block_m, options.folds, options.fold - 1)
+
+
+SPLIT_OPTIONS = ("split", "block_m", "folds", "fold")
+"""What a command sets to None by default where a network may know by what split it learned."""
+
+
+def asked_split(options: argparse.Namespace) -> list[str]:
+    """Which of `SPLIT_OPTIONS` were given."""
+    return [name for name in SPLIT_OPTIONS if getattr(options, name) is not None]
+
+
+def split_rule_beside(options: argparse.Namespace, learned: SplitRule) -> SplitRule:
+    """The rule that is asked for; where nothing is, the one that a network learned by.
+
+    Raises:
+        DatasetError: There are not so many folds.
+    """
+    known = {"split": learned.kind, "block_m": learned.block_m, "folds": learned.folds, "fold": learned.fold + 1}
+    asked = {name: getattr(options, name) for name in asked_split(options)}
+    return replace(split_rule(argparse.Namespace(**known | asked)), seed=learned.seed)
 
 
 def tell_what_was_left_out(dataset: Dataset) -> None:

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from trainer.commands.arguments import add_data, positive, positive_number, split_rule
+from trainer.commands.arguments import SPLIT_OPTIONS, add_data, positive, positive_number, split_rule_beside
 
 if TYPE_CHECKING:
     from trainer.compare.measure import Plan, Watch
@@ -57,11 +57,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--curve-runs", type=_whole, default=1, metavar="N", help="rounds of those (default 1; 0: none)")
     add_data(parser, required=False)
+    # None: what the first export learned by.
+    parser.set_defaults(**dict.fromkeys(SPLIT_OPTIONS))
 
 
 def run(options: argparse.Namespace) -> int:
     """As in `Command`."""
-    from trainer.compare.compare import compare, read_parts
+    from trainer.compare.compare import compare, read_parts, unlike
     from trainer.compare.markdown import tables
     from trainer.compare.measure import Plan
     from trainer.compare.report import check_target, write_report
@@ -77,8 +79,10 @@ def run(options: argparse.Namespace) -> int:
     subjects = open_subjects(options.exports)
     rows = rows_of(subjects, options.engines)
     base = base_of(rows, options.base)
-    rule = split_rule(options)
-    parts = read_parts(subjects[0], options.data, None if rule == SplitRule() else rule)
+    rule = split_rule_beside(options, subjects[0].split or SplitRule())
+    parts = read_parts(subjects[0], options.data, rule)
+    for warning in unlike(subjects, parts, rule):
+        print(f"warning: {warning}", file=sys.stderr)
     plan = Plan(options.runs, options.curve_runs, options.samples, threads, options.limit_s, options.images)
     with _progress(rows, plan) as watch:
         comparison = compare(rows, base, parts, plan, watch=watch, command=_command(options))

@@ -7,11 +7,18 @@ import json
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from trainer.commands.arguments import add_data, positive_number, share, split_rule, tell_what_was_left_out
+from trainer.commands.arguments import (
+    SPLIT_OPTIONS,
+    add_data,
+    asked_split,
+    positive_number,
+    share,
+    split_rule_beside,
+    tell_what_was_left_out,
+)
 
 if TYPE_CHECKING:
     from trainer.datasets import SplitRule
@@ -26,15 +33,13 @@ DESCRIPTION = (
 TENSORFLOW = True
 EXAMPLE = "overflight-train evaluate runs/photos --out reports/photos"
 
-_SPLIT = ("split", "block_m", "folds", "fold")
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """As in `Command`."""
     parser.add_argument("subject", type=Path, metavar="SUBJECT", help="run folder, cross-validation, export or bundle")
     add_data(parser, required=False)
     # None: what the subject learned by.
-    parser.set_defaults(**dict.fromkeys(_SPLIT))
+    parser.set_defaults(**dict.fromkeys(SPLIT_OPTIONS))
     parser.add_argument(
         "--errors-block-m",
         type=positive_number,
@@ -109,17 +114,14 @@ def _rule(options: argparse.Namespace, subject: Subject) -> SplitRule:
     from trainer.datasets import SplitRule
     from trainer.evaluate.checks import EvaluateError
 
-    asked = [name for name in _SPLIT if getattr(options, name) is not None]
+    asked = asked_split(options)
     if asked and subject.kind == "cross-validation":
         raise EvaluateError(f"--{asked[0].replace('_', '-')}: {options.subject} is measured by its own folds; leave it out")
     if options.all and subject.kind == "cross-validation":
         raise EvaluateError(
             f"--all: each fold of {options.subject} would be asked about all tiles; name one fold-… folder instead"
         )
-    learned = subject.folds[0].rule or SplitRule()
-    known = {"split": learned.kind, "block_m": learned.block_m, "folds": learned.folds, "fold": learned.fold + 1}
-    chosen = argparse.Namespace(**known | {name: getattr(options, name) for name in asked})
-    return replace(split_rule(chosen), seed=learned.seed)
+    return split_rule_beside(options, subject.folds[0].rule or SplitRule())
 
 
 @contextmanager

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from trainer.commands.arguments import add_data, print_metrics, share, split_rule
+from trainer.commands.arguments import SPLIT_OPTIONS, add_data, asked_split, print_metrics, share, split_rule_beside
 
 if TYPE_CHECKING:
     from trainer.export import ExportRecord
@@ -32,28 +32,38 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     subject.add_argument("--from", dest="path", type=Path, metavar="PATH", help="a SavedModel, .keras or .onnx made elsewhere")
     parser.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="export to write; an old one is replaced")
     parser.add_argument(
-        "--most-lost", type=share, default=0.003, metavar="S", help="balanced accuracy that INT8 may cost, 0..1 (default 0.003)"
+        "--most-lost",
+        type=share,
+        default=0.003,
+        metavar="S",
+        help="balanced accuracy that INT8 may cost, 0..1 (default 0.003); one tile is always allowed",
     )
     parser.add_argument("--force-int8", action="store_true", help="keep INT8 even if it costs more")
     foreign = parser.add_argument_group("with --from")
     foreign.add_argument("--labels", metavar="A,B", help="in the order of its output; of one output, its labels 0 and 1")
     foreign.add_argument("--values", choices=_VALUES, default="0..1", help="what its pixels must be (default 0..1)")
     add_data(parser, required=False)
+    # None: not asked for.
+    parser.set_defaults(**dict.fromkeys(SPLIT_OPTIONS))
 
 
 def run(options: argparse.Namespace) -> int:
     """As in `Command`."""
-    from trainer.datasets import read_all, split_all
+    from trainer.datasets import SplitRule, read_all, split_all
     from trainer.export import ExportError
     from trainer.export.export import export_foreign
     from trainer.export.sources import Foreign
 
+    asked = asked_split(options)
+    if options.path is None and (asked or options.labels is not None):
+        name = asked[0].replace("_", "-") if asked else "labels"
+        raise ExportError(f"--{name}: only with --from; a run is exported with its own labels and split")
     if options.path is not None:
         labels = tuple(label for label in (options.labels or "").split(",") if label)
         if len(set(labels)) < 2:
             raise ExportError("--from needs --labels: two or more different names, in the order of the output")
         datasets = read_all(options.data, labels)
-        parts = split_all(datasets, split_rule(options))
+        parts = split_all(datasets, split_rule_beside(options, SplitRule()))
         record = export_foreign(
             options.path, Foreign(labels, options.values), parts, options.out, options.most_lost, force=options.force_int8
         )
@@ -76,6 +86,7 @@ def _export_runs(options: argparse.Namespace) -> None:
     runs = [Run.open(folder) for folder in folders]
     datasets = read_all(options.data or runs[0].data, runs[0].labels)
     for run in runs:
+        run.check_same(datasets)
         target = options.out / run.folder.name if is_folds else options.out
         # The split must be the run's own: what it learned from measures nothing.
         record = export_run(run, split_all(datasets, run.split), target, options.most_lost, force=options.force_int8)
@@ -94,5 +105,9 @@ def _print(record: ExportRecord, folder: Path) -> None:
     if record.gate is not None:
         for name, before in record.gate.fp32.items():
             print(f"{name}: balanced accuracy FP32 {before:.2%}, INT8 {record.gate.int8[name]:.2%}")
+    if record.metrics and not record.run:
+        print(
+            "it is not known what this model learned from: if from some of these tiles, the figures flatter it", file=sys.stderr
+        )
     if record.metrics:
         print_metrics(record.metrics)

@@ -47,7 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--augmentation",
         default="light",
         metavar="LEVEL",
-        help="none, light (default) or strong; light,NAME=strong: another one for the data set NAME",
+        help="turns, light (default) or strong; light,NAME=strong: another one for the data set NAME",
     )
     group.add_argument("--patience", type=whole, default=0, metavar="N", help="stop after N epochs without gain; 0: never")
     group.add_argument("--precision", choices=("auto", "float32", "mixed_bfloat16"), default="auto")

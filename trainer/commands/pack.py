@@ -10,7 +10,16 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from trainer.commands.arguments import add_data, positive, positive_number, share, split_rule, tell_what_was_left_out
+from trainer.commands.arguments import (
+    SPLIT_OPTIONS,
+    add_data,
+    asked_split,
+    positive,
+    positive_number,
+    share,
+    split_rule_beside,
+    tell_what_was_left_out,
+)
 
 if TYPE_CHECKING:
     from trainer.datasets import Part, SplitRule
@@ -26,7 +35,6 @@ DESCRIPTION = (
 TENSORFLOW = True
 EXAMPLE = "overflight-train pack exports/photos --name terrain-damage --version 3 --key keys/field-team.key --out bundle"
 
-_SPLIT = ("split", "block_m", "folds", "fold")
 _THRESHOLD = 0.5
 
 
@@ -68,7 +76,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_data(parser, required=False)
     # None: what the network learned by.
-    parser.set_defaults(**dict.fromkeys(_SPLIT))
+    parser.set_defaults(**dict.fromkeys(SPLIT_OPTIONS))
 
 
 def run(options: argparse.Namespace) -> int:
@@ -76,7 +84,7 @@ def run(options: argparse.Namespace) -> int:
     from edge.bundle import Bundle
     from trainer.export.record import ExportRecord
     from trainer.keys import load_private_key, read_password
-    from trainer.pack import Recipe, check_target, choose_alert_labels, pack
+    from trainer.pack import PackError, Recipe, check_target, choose_alert_labels, pack
     from trainer.pack.gate import Measurements
 
     check_target(options.out)
@@ -88,6 +96,10 @@ def run(options: argparse.Namespace) -> int:
         _THRESHOLD if options.threshold is None else options.threshold,
         options.ground_sample_distance_m,
     )
+    if options.password_file is not None and options.key is None:
+        raise PackError("--password-file: there is no key to decrypt; --key names it")
+    if options.reference is None and options.recall is None and (options.data or asked_split(options)):
+        raise PackError("--data and its split: only with --reference or --recall, which measure on them")
     if options.key is not None:
         password = read_password(options.password_file) if options.password_file is not None else None
         recipe = replace(recipe, key=load_private_key(options.key, password))
@@ -130,11 +142,16 @@ def _parts(options: argparse.Namespace, record: ExportRecord) -> Sequence[Part]:
     datasets = read_all(arguments, record.labels)
     rule = _rule(options, record)
     learned_from = {data["fingerprint"] for data in record.run.get("data", [])}
+    names = {data["name"] for data in record.run.get("data", [])}
     is_same_split = record.run.get("split") == asdict(rule)
     for dataset in datasets:
         tell_what_was_left_out(dataset)
-        if not is_same_split and dataset.fingerprint() in learned_from:
+        is_same = dataset.fingerprint() in learned_from
+        if is_same and not is_same_split:
             text = f"warning: {dataset.name}: split otherwise than for fit, so the network learned from some of these tiles"
+            print(text, file=sys.stderr)
+        elif not is_same and dataset.name in names:
+            text = f"warning: {dataset.name}: changed since fit, so the network may have learned from some of these tiles"
             print(text, file=sys.stderr)
     return split_all(datasets, rule)
 
@@ -144,9 +161,7 @@ def _rule(options: argparse.Namespace, record: ExportRecord) -> SplitRule:
     from trainer.datasets import SplitRule
 
     learned = SplitRule(**record.run.get("split", {}))
-    known = {"split": learned.kind, "block_m": learned.block_m, "folds": learned.folds, "fold": learned.fold + 1}
-    asked = {name: getattr(options, name) for name in _SPLIT if getattr(options, name) is not None}
-    return replace(split_rule(argparse.Namespace(**known | asked)), seed=learned.seed)
+    return split_rule_beside(options, learned)
 
 
 def _passes(options: argparse.Namespace, measured: Measurements, parts: Sequence[Part]) -> bool:

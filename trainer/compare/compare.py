@@ -15,13 +15,13 @@ from trainer.datasets import Part, SplitRule, read_all, split_all
 from trainer.datasets.tiles import Dataset
 
 
-def read_parts(subject: Subject, arguments: Sequence[str], rule: SplitRule | None) -> list[Part]:
+def read_parts(subject: Subject, arguments: Sequence[str], rule: SplitRule) -> list[Part]:
     """The data that is measured on, split.
 
     Args:
         subject: Whose labels the data must have, and whose data and split are taken where none are given.
         arguments: Data sets as the command line names them; empty: those that the subject learned from.
-        rule: None: as the subject's own data was split, so that what it learned from is not measured on.
+        rule: How they are split.
 
     Raises:
         CompareError: No data is given, and it is not known what the subject learned from.
@@ -31,7 +31,22 @@ def read_parts(subject: Subject, arguments: Sequence[str], rule: SplitRule | Non
     if not named:
         raise CompareError(f"{subject.folder}: it is not known what it learned from; give --data")
     datasets: list[Dataset] = read_all(named, subject.record.labels)
-    return split_all(datasets, rule or subject.split or SplitRule())
+    return split_all(datasets, rule)
+
+
+def unlike(subjects: Sequence[Subject], parts: Sequence[Part], rule: SplitRule) -> list[str]:
+    """Which subjects may have learned from what they are measured on, one sentence each."""
+    warnings = []
+    for subject in subjects:
+        learned = subject.fingerprints
+        for part in parts:
+            name = part.dataset.name
+            changed = name in learned and learned[name] != part.dataset.fingerprint()
+            if changed or (name in learned and subject.split != rule):
+                warnings.append(
+                    f"{subject.name}: {name} is not, or not split as, what it learned from: its accuracy may flatter it"
+                )
+    return warnings
 
 
 def compare(rows: Sequence[Row], base: Row, parts: Sequence[Part], plan: Plan, *, watch: Watch, command: str) -> Comparison:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from edge.text import one_line
 from trainer.compare.engines import ENGINES
@@ -26,6 +25,7 @@ class Subject:
         name: Of its folder.
         data: What it learned from, as the command line named it; empty if unknown.
         split: How that was split; None if unknown.
+        fingerprints: Of that, by name of the data set.
     """
 
     name: str
@@ -33,6 +33,7 @@ class Subject:
     record: ExportRecord
     data: tuple[str, ...]
     split: SplitRule | None
+    fingerprints: dict[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,13 +102,13 @@ def base_of(rows: Sequence[Row], wanted: str | None) -> Row:
 
 def _open(folder: Path) -> Subject:
     record = ExportRecord.open(folder)
-    data, split = _learned(folder, record.run) if record.run else ((), None)
-    return Subject(folder.resolve().name, folder, record, data, split)
-
-
-def _learned(folder: Path, run: dict[str, Any]) -> tuple[tuple[str, ...], SplitRule]:
+    name, run = folder.resolve().name, record.run
+    if not run:
+        return Subject(name, folder, record, (), None, {})
     try:
-        return tuple(data["argument"] for data in run["data"]), SplitRule(**run["split"])
+        data = tuple(data["argument"] for data in run["data"])
+        fingerprints = {data["name"]: data["fingerprint"] for data in run["data"]}
+        return Subject(name, folder, record, data, SplitRule(**run["split"]), fingerprints)
     except (KeyError, TypeError) as error:
         raise CompareError(f"{folder}: the record of its run is incomplete: {one_line(error)}") from error
 

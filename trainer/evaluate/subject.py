@@ -5,17 +5,16 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from edge.bundle import Bundle
 from edge.text import one_line
 from trainer.datasets import SplitRule
 from trainer.evaluate.checks import EvaluateError
 from trainer.export.record import EXPORT_RECORD, ExportRecord
+from trainer.fit import FOLDS
 from trainer.predict import IR_FILES, Precision
 from trainer.run import RECORD, Run, RunError
-
-FOLDS = "folds.json"
 
 Kind = Literal["run", "cross-validation", "export", "bundle"]
 
@@ -67,19 +66,19 @@ def open_subject(path: Path) -> Subject:
         RunError, ExportError, BundleError: It is damaged.
     """
     name = path.resolve().name
-    if (path / RECORD).is_file():
-        run = Run.open(path)
-        return Subject(name, "run", run.labels, (Fold(None, path, run.split),), run.data, _fingerprints(run.record))
-    if (path / FOLDS).is_file():
-        return _cross_validation(path, name)
     if (path / "manifest.json").is_file():
         return Subject(name, "bundle", Bundle.open(path).manifest.labels, (Fold(None, path, None),), (), {})
+    if (path / RECORD).is_file():
+        run = Run.open(path)
+        return Subject(name, "run", run.labels, (Fold(None, path, run.split),), run.data, run.fingerprints)
+    if (path / FOLDS).is_file():
+        return _cross_validation(path, name)
     if (path / EXPORT_RECORD).is_file():
         record = ExportRecord.open(path)
         if not record.run:
             return Subject(name, "export", record.labels, (Fold(None, path, None),), (), {})
-        run = Run(path, record.run)
-        return Subject(name, "export", record.labels, (Fold(None, path, run.split),), run.data, _fingerprints(run.record))
+        run = Run.of_record(path, record.run)
+        return Subject(name, "export", record.labels, (Fold(None, path, run.split),), run.data, run.fingerprints)
     raise EvaluateError(
         f"{path}: expected a run folder (with {RECORD}), a cross-validation (with {FOLDS}), an export (with {EXPORT_RECORD}) "
         "or a bundle (with manifest.json)"
@@ -99,7 +98,8 @@ def used_precision(subject: Subject, wanted: Precision | None) -> Precision:
         return "fp32"
     if wanted is not None:
         return wanted
-    return "int8" if (folder / IR_FILES["int8"]).is_file() else "fp16"
+    there = Bundle.open(folder).has(IR_FILES["int8"]) if subject.kind == "bundle" else (folder / IR_FILES["int8"]).is_file()
+    return "int8" if there else "fp16"
 
 
 def _cross_validation(path: Path, name: str) -> Subject:
@@ -116,7 +116,3 @@ def _cross_validation(path: Path, name: str) -> Subject:
     folds = tuple(replace(subject.folds[0], number=number) for number, subject in enumerate(subjects, 1))
     first = subjects[0]
     return Subject(name, "cross-validation", first.labels, folds, first.data, first.fingerprints)
-
-
-def _fingerprints(record: dict[str, Any]) -> dict[str, str]:
-    return {data["name"]: data["fingerprint"] for data in record.get("data", [])}

@@ -8,6 +8,7 @@ from typing import Any
 from edge.text import one_line
 from trainer.export.record import ExportError
 from trainer.export.sources import INPUT, OUTPUT, SCALES, Foreign
+from trainer.quiet import kept_back
 
 
 def onnx_to_ir(path: Path, foreign: Foreign) -> tuple[Any, int, int]:
@@ -22,7 +23,9 @@ def onnx_to_ir(path: Path, foreign: Foreign) -> tuple[Any, int, int]:
     from openvino.tools.ovc import convert_model
 
     try:
-        model = convert_model(str(path))
+        # Its native part also says what is wrong, past Python.
+        with kept_back(shown_on_failure=False):
+            model = convert_model(str(path))
     except Exception as error:
         # The converter's front ends promise no closed set of errors.
         raise ExportError(f"{path}: no ONNX file that can be read: {one_line(error)}") from error

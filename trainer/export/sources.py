@@ -5,6 +5,7 @@ Whatever it was, what comes out is one function from decoded pixels to probabili
 
 from __future__ import annotations
 
+import itertools
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -22,7 +23,6 @@ from trainer.run import MODEL, Run
 
 INPUT, OUTPUT = "images", "probabilities"
 ValueRange = Literal["0..1", "0..255", "-1..1"]
-VALUE_RANGES: tuple[ValueRange, ...] = ("0..1", "0..255", "-1..1")
 
 SCALES: dict[str, tuple[float, float]] = {"0..1": (1 / 255, 0.0), "0..255": (1.0, 0.0), "-1..1": (2 / 255, -1.0)}
 # Rec. 601, of blue, green and red, as OpenCV makes a picture grey.
@@ -161,6 +161,8 @@ def _saved_model(path: Path) -> tuple[Callable[[Any], Any], tuple[int | None, ..
     except (OSError, ValueError, KeyError, RuntimeError, tf.errors.OpError) as error:
         raise ExportError(f"{path}: no SavedModel that can be read: {one_line(error)}") from error
 
+    _rename_functions(frozen)
+
     def imported(pixels: Any) -> Any:
         return tf.graph_util.import_graph_def(frozen, input_map={taken.name: pixels}, return_elements=[given.name])[0]
 
@@ -168,8 +170,25 @@ def _saved_model(path: Path) -> tuple[Callable[[Any], Any], tuple[int | None, ..
         tuple(None if dimension.size < 0 else int(dimension.size) for dimension in info.tensor_shape.dim)
         for info in (taken, given)
     ]
-    wrapped = v1.wrap_function(imported, [tf.TensorSpec(shapes[0], tf.float32)])
-    return wrapped, shapes[0], shapes[1], tf.Module()
+    # Its functions become part of the one that calls them, or a SavedModel of it could not be loaded.
+    inlined = convert_variables_to_constants_v2(v1.wrap_function(imported, [tf.TensorSpec(shapes[0], tf.float32)]))
+    return (lambda pixels: inlined(pixels)[0]), shapes[0], shapes[1], tf.Module()
+
+
+def _rename_functions(graph: Any) -> None:
+    """TensorFlow names functions by counting, so those of a graph from elsewhere may have the names of some that are here."""
+    new = {function.signature.name: f"foreign_{function.signature.name}" for function in graph.library.function}
+    for function in graph.library.function:
+        function.signature.name = new[function.signature.name]
+    for gradient in graph.library.gradient:
+        gradient.function_name = new[gradient.function_name]
+        gradient.gradient_func = new[gradient.gradient_func]
+    for node in itertools.chain(graph.node, *(function.node_def for function in graph.library.function)):
+        node.op = new.get(node.op, node.op)
+        for attribute in node.attr.values():
+            for called in (attribute.func, *attribute.list.func):
+                if called.name in new:
+                    called.name = new[called.name]
 
 
 def _adapted(path: Path, outputs: tuple[int | None, ...], labels: tuple[str, ...]) -> Callable[[Any], Any]:

@@ -28,7 +28,8 @@ class Augmentation:
         scale: Zoom by ``exp(±zoom)`` and shift by ``±shift`` of the side; what lies outside is the mirrored inside.
         turn: Turn by any angle up to 45 degrees.
         light: Change saturation by ±30 %, contrast by ``exp(±contrast)``, brightness by ±brightness and tint by ±tint levels.
-        grey: Take the colour away, and change the light as well: panchromatic sensors have none, and no label may hang on the tint of one flight.
+        grey: Take the colour away, and change the light: panchromatic sensors have none, and no label may hang on the tint of
+            one flight.
         blur: Gaussian, 0.4 to 1.1 pixels: motion and focus.
         jpeg: Save with a quality of 50 to 95.
     """
@@ -50,7 +51,7 @@ class Augmentation:
 # tells ruins from roofs is in the finest detail (12 epochs on harvey, measured on blocks of ground that were held out: light
 # 90.7 %, changing half of the tiles 89.5 %). Strong for a few hundred, which would else be learned by heart.
 LEVELS: Mapping[str, Augmentation] = {
-    "none": Augmentation(),
+    "turns": Augmentation(),
     "light": Augmentation(scale=0.2, light=0.2, grey=0.02, blur=0.02, jpeg=0.02),
     "strong": Augmentation(
         scale=1.0, zoom=0.2, shift=0.15, turn=0.5, light=0.8, contrast=0.3, brightness=25.0, grey=0.1, blur=0.1, jpeg=0.1

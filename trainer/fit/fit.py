@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import time
 from collections.abc import Sequence
@@ -59,7 +60,7 @@ def fit(
         start: The network to learn on from; None: a new one, as the parameters say.
 
     Raises:
-        FitError: The folder is that of another training, or ``TF_CONFIG`` is malformed.
+        FitError: The folder is that of another training, ``TF_CONFIG`` is malformed, or the loss is no number any more.
         AugmentationError: The parameters name an augmentation that is not there.
         DatasetError: The data cannot be split.
     """
@@ -87,13 +88,7 @@ def fit(
         worker=(worker, workers),
         devices=strategy.num_replicas_in_sync // workers,
     )
-
-    def make() -> keras.Model:
-        if start is not None:
-            return start.build()
-        return build(parameters.network, len(labels), parameters.tile_px, parameters.weights)
-
-    learner = Learner(make, parameters, batches.steps, strategy)
+    learner = Learner(lambda: _network(parameters, len(labels), start), parameters, batches.steps, strategy)
     chief = worker == 0
     if chief:
         folder.mkdir(parents=True, exist_ok=True)
@@ -107,10 +102,15 @@ def fit(
         record |= {"seconds": round(progress.seconds, 1), "history": progress.history, "metrics": metrics}
         if chief:
             write_network(folder, model)
-    if chief:
-        write_record(folder, record)
-        (folder / CHECKPOINT).unlink(missing_ok=True)
+            write_record(folder, record)
+            (folder / CHECKPOINT).unlink(missing_ok=True)
     return Run(folder, record)
+
+
+def _network(parameters: FitParameters, labels: int, start: Start | None) -> keras.Model:
+    if start is not None:
+        return start.build()
+    return build(parameters.network, labels, parameters.tile_px, parameters.weights)
 
 
 def _train(
@@ -158,6 +158,8 @@ def _epoch(learner: Learner, batches: Batches, parameters: FitParameters, number
     losses = []
     for step, loss in enumerate(learner.epoch(batches.epoch(number), (parameters.seed, number))):
         losses.append(float(loss))
+        if not math.isfinite(losses[-1]):
+            raise FitError(f"epoch {number + 1}, step {step + 1}: the loss is {losses[-1]}; try a lower --learning-rate")
         watchers.step(number, step, losses[-1])
     return {"loss": float(np.mean(losses)), "learning_rate": learner.learning_rate()}
 
@@ -237,6 +239,8 @@ def _check_same(folder: Path, existing: dict[str, Any], asked: dict[str, Any]) -
             if existing.get(key, {}).get(name) != value:
                 had = existing.get(key, {}).get(name)
                 raise FitError(f"{folder}: was begun with {name} {had}, not {value}; give another --out or remove it")
+    if existing.get("workers", 1) != asked["workers"]:
+        raise FitError(f"{folder}: was begun by {existing.get('workers', 1)} workers, not {asked['workers']}")
     known, wanted = (
         [[data.get(name) for name in ("name", "fingerprint", "repeats")] for data in record.get("data", [])]
         for record in (existing, asked)

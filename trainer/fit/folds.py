@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import statistics
 from collections.abc import Sequence
 from dataclasses import replace
@@ -37,6 +38,8 @@ def cross_validate(
     Raises:
         FitError: A data set would be split the same way in every fold; else as `fit`.
     """
+    if os.environ.get("TF_CONFIG"):
+        raise FitError("TF_CONFIG: several machines train one network together, not the folds of a cross-validation")
     first, second = (split_all(datasets, replace(rule, fold=number)) for number in (0, 1))
     for part, other in zip(first, second, strict=True):
         if part.how == other.how:

@@ -81,9 +81,10 @@ class Learner:
         Yields:
             The loss of each step, a scalar tensor.
         """
-        for layer in self.model.layers:
-            if isinstance(layer, keras.layers.Dropout) and layer.rate > 0:
-                layer.seed_generator.state.assign(np.array(seed, np.uint32))
+        dropouts = [layer for layer in self.model.layers if isinstance(layer, keras.layers.Dropout) and layer.rate > 0]
+        for index, layer in enumerate(dropouts):
+            # Each its own, or all would drop the same.
+            layer.seed_generator.state.assign(np.array((seed[0] + index, seed[1]), np.uint32))
         for images, labels in self._strategy.distribute_datasets_from_function(lambda _: batches):
             yield self._step(images, labels)
         if self._strategy.num_replicas_in_sync > 1:

@@ -121,7 +121,9 @@ def pack(export: Path, target: Path, recipe: Recipe) -> Packed:
             check_selftest(Bundle.open(folder), selftest)
     warnings = list(selftest.warnings)
     if recipe.key is None:
-        warnings.append("not signed: devices refuse it; overflight-train keygen makes a key, --key signs with it")
+        warnings.append(
+            "not signed: a device that trusts keys will refuse it; overflight-train keygen makes a key, --key signs with it"
+        )
     return Packed(manifest, left_out, tuple(warnings))
 
 

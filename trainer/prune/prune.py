@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from edge.text import one_line
-from trainer.datasets import Dataset, Part, SplitRule, read_all, split_all
+from trainer.datasets import Part, SplitRule, read_all, split_all
 from trainer.files import replaced_folder
 from trainer.fit.augment import levels
 from trainer.fit.batches import Batches
@@ -80,7 +80,7 @@ def prune(
     masks = Masks(network, parameters.sparsity, all_layers=parameters.all_layers)
     trained, rule, known = _training(run)
     datasets = read_all(arguments or run.data, run.labels)
-    _check_same(run, datasets, known)
+    run.check_same(datasets)
     parts = split_all(datasets, rule)
     learning = replace(
         trained, weights=str(run.folder), epochs=parameters.epochs, learning_rate=parameters.learning_rate, patience=0
@@ -116,16 +116,6 @@ def _training(run: Run) -> tuple[FitParameters, SplitRule, dict[str, dict[str, A
         raise PruneError(
             f"{run.folder}: run.json does not say how it was trained ({one_line(error)} is wrong or missing)"
         ) from error
-
-
-def _check_same(run: Run, datasets: Sequence[Dataset], known: Mapping[str, Mapping[str, Any]]) -> None:
-    """Refuse other data than the run's: what was held out would no longer be."""
-    missing = set(known) - {dataset.name for dataset in datasets}
-    if missing:
-        raise PruneError(f"{run.folder}: also learned from {', '.join(sorted(missing))}; name all of its data or none")
-    for dataset in datasets:
-        if dataset.name not in known or known[dataset.name]["fingerprint"] != dataset.fingerprint():
-            raise PruneError(f"{dataset.name}: not the data that {run.folder} was trained on ({', '.join(known)})")
 
 
 def _learn(
