@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -35,6 +36,19 @@ def data() -> Path:
     folder = Path(os.environ.get("OVERFLIGHT_DATA", PROJECT.parent / "shared" / "data"))
     if not folder.is_dir():
         _skip_or_fail(f"no data at {folder}; OVERFLIGHT_DATA may name another place")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def float_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The shipped bundle without its INT8 network: what is left agrees across engines to the last digits."""
+    from edge.bundle import SHIPPED
+
+    folder = tmp_path_factory.mktemp("float") / "bundle"
+    shutil.copytree(SHIPPED, folder, ignore=shutil.ignore_patterns("*int8*"))
+    manifest = json.loads((folder / "manifest.json").read_bytes())
+    manifest["files"] = {name: entry for name, entry in manifest["files"].items() if "int8" not in name}
+    (folder / "manifest.json").write_text(json.dumps(manifest))
     return folder
 
 

@@ -34,7 +34,7 @@ def test_the_readme_names_only_targets_that_the_makefile_has() -> None:
 
 
 def test_the_readme_names_only_files_that_exist() -> None:
-    named = re.findall(r"\]\(([^)h][^)]*)\)|`((?:edge|trainer|tests|bench|requirements)/[^`{ ]*)`", README)
+    named = re.findall(r"\]\(([^)h#][^)]*)\)|`((?:edge|trainer|tests|bench|requirements)/[^`{ ]*)`", README)
     paths = [PROJECT / (link or code) for link, code in named]
     assert paths
     assert [path for path in paths if not path.exists()] == []

@@ -192,7 +192,7 @@ def test_sparsity_that_is_none_is_refused_by_the_function_too(tmp_path: Path, fi
     [
         (None, "not the folder of a finished fit"),
         ({"labels": ["a", "b"], "parameters": {}}, "not the folder of a finished fit"),
-        ({"labels": ["damaged", "undamaged"], "metrics": {}}, "does not say how it was trained"),
+        ({"labels": ["damaged", "undamaged"], "metrics": {}}, "is not what fit writes"),
         (
             {"labels": ["damaged", "undamaged"], "metrics": {}, "data": [], "parameters": {"wings": 2}, "split": {}},
             "does not say how it was trained",
@@ -222,7 +222,7 @@ def test_other_data_than_the_runs_are_refused(tmp_path: Path, capsys: pytest.Cap
             cv2.imwrite(str(tmp_path / name / label / "photo.png"), np.full((8, 8, 3), index, np.uint8))
     arguments = ["prune", str(fitted_run), "--sparsity", "0.5", "--out", str(tmp_path / "new")]
     assert main([*arguments, "--data", str(tmp_path / "rendered")]) == 2
-    assert "rendered: not the data that" in error_line(capsys).split("overflight-train: ")[1]
+    assert "rendered: not, or no longer, the data that" in error_line(capsys).split("overflight-train: ")[1]
     assert main([*arguments, "--data", str(tmp_path / "others")]) == 2
     assert "also learned from rendered" in error_line(capsys)
     assert {path.name for path in tmp_path.iterdir()} == {"rendered", "others"}

@@ -239,21 +239,9 @@ def test_floor_tells_colours_apart_and_nothing_else() -> None:
         return Tiles(images, labels, tuple(map(str, range(80))), np.full((80, 2), np.nan))
 
     by_colour, alike = tiles(np.where(labels == 0, 60.0, 180.0)), tiles(np.full(80, 120.0))
-    (told,) = floor_probabilities([by_colour], [1], [by_colour], 2)
+    told = floor_probabilities(by_colour, by_colour, 2)
     assert (told.argmax(axis=1) == labels).all()
     assert told.sum(axis=1) == pytest.approx(1)
     # Where only an unseen set differs, it cannot help.
-    (confused,) = floor_probabilities([alike], [1], [tiles(np.full(80, 120.0))], 2)
+    confused = floor_probabilities(alike, tiles(np.full(80, 120.0)), 2)
     assert (confused.argmax(axis=1) == labels).mean() < 0.75
-
-
-def test_floor_weighs_a_data_set_by_how_often_it_comes_up() -> None:
-    images = np.zeros((4, 4, 4, 3), np.uint8)
-    images[2:] = 200
-    places, names = np.full((4, 2), np.nan), ("a", "b", "c", "d")
-    bright_is_1 = Tiles(images, np.array([0, 0, 1, 1], np.int32), names, places)
-    bright_is_0 = Tiles(images, np.array([1, 1, 0, 0], np.int32), names, places)
-    (told,) = floor_probabilities([bright_is_1, bright_is_0], [9, 1], [bright_is_1], 2)
-    assert told.argmax(axis=1).tolist() == [0, 0, 1, 1]
-    (told,) = floor_probabilities([bright_is_1, bright_is_0], [1, 9], [bright_is_1], 2)
-    assert told.argmax(axis=1).tolist() == [1, 1, 0, 0]

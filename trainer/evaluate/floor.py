@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -13,34 +11,29 @@ _AT_ONCE = 256
 _MOST_ITERATIONS = 1000
 
 
-def floor_probabilities(
-    learned: Sequence[Tiles], repeats: Sequence[int], held_out: Sequence[Tiles], count: int
-) -> list[NDArray[np.float64]]:
+def floor_probabilities(learned: Tiles, held_out: Tiles, count: int) -> NDArray[np.float64]:
     """Fit a logistic regression on `colour_features`, and ask it.
 
-    Each label counts as much as any other, as in balanced accuracy.
+    Each data set has its own, which is the harder floor: the colours of one say nothing about another. Each label counts as
+    much as any other, as in balanced accuracy.
 
     Args:
-        learned: The training side of each data set.
-        repeats: How often a tile of each comes up in an epoch, which is what it weighs here.
+        learned: The training side of a data set.
         held_out: What to ask it about.
         count: How many labels there are; each occurs in what is learned from.
 
     Returns:
-        (n, labels) for each of `held_out`.
+        (n, labels).
     """
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
     model = make_pipeline(StandardScaler(), LogisticRegression(class_weight="balanced", max_iter=_MOST_ITERATIONS))
-    features = np.concatenate([colour_features(tiles.images) for tiles in learned])
-    labels = np.concatenate([tiles.labels for tiles in learned])
-    weights = np.repeat(np.array(repeats, np.float64), [len(tiles) for tiles in learned])
-    model.fit(features, labels, logisticregression__sample_weight=weights)
+    model.fit(colour_features(learned.images), learned.labels)
     if len(model.classes_) != count:
         raise ValueError(f"the training side has {len(model.classes_)} labels, expected {count}")
-    return [np.asarray(model.predict_proba(colour_features(tiles.images)), np.float64) for tiles in held_out]
+    return np.asarray(model.predict_proba(colour_features(held_out.images)), np.float64)
 
 
 def colour_features(images: NDArray[np.uint8]) -> NDArray[np.float64]:

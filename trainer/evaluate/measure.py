@@ -123,13 +123,9 @@ def _measure_fold(
 ) -> list[Measured]:
     """Ask one network about all data sets, of which it learned from the other side of those in `trained_on`."""
     count = len(predictor.labels)
-    learned = [side.learned for side in sides if side.learned is not None]
-    floors: list[NDArray[np.float64] | None] = [None] * len(sides)
-    if learned:
-        repeats = [side.dataset.repeats for side in sides]
-        floors = [*floor_probabilities(learned, repeats, [side.measured for side in sides], count)]
     measured = []
-    for side, floor in zip(sides, floors, strict=True):
+    for side in sides:
+        floor = None if side.learned is None else floor_probabilities(side.learned, side.measured, count)
         name, places = side.dataset.name, side.measured.places
         distances = np.full(len(places), np.nan)
         if name in trained_on and side.learned is not None and np.isfinite(side.dataset.tiles.places).all():

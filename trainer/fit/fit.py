@@ -65,8 +65,6 @@ def fit(
         DatasetError: The data cannot be split.
     """
     parts = split_all(datasets, rule)
-    how = levels(parameters.augmentation, [dataset.name for dataset in datasets])
-    labels = parts[0].dataset.labels
     worker, workers = _worker()
     record = _begin_record(parts, arguments, rule, parameters) | {"workers": workers}
     existing = read_record(folder)
@@ -81,21 +79,17 @@ def fit(
     batches = Batches(
         learned,
         [part.dataset.repeats for part in parts],
-        labels=len(labels),
+        labels=len(record["labels"]),
         batch=parameters.batch,
-        how=how,
+        how=levels(parameters.augmentation, [dataset.name for dataset in datasets]),
         seed=parameters.seed,
         worker=(worker, workers),
         devices=strategy.num_replicas_in_sync // workers,
     )
-    learner = Learner(lambda: _network(parameters, len(labels), start), parameters, batches.steps, strategy)
+    learner = Learner(lambda: _network(parameters, len(record["labels"]), start), parameters, batches.steps, strategy)
     chief = worker == 0
     if chief:
-        folder.mkdir(parents=True, exist_ok=True)
-        if existing is None:
-            # Of a training that nothing is known of.
-            (folder / CHECKPOINT).unlink(missing_ok=True)
-        write_record(folder, record)
+        _begin_folder(folder, record, is_new=existing is None)
     progress = _train(learner, batches, validation, parameters, folder, watch=watch if chief else no_watchers, chief=chief)
     with learner.averaged() as model:
         metrics = {part.dataset.name: score(learner.probabilities(part.held_out), part.held_out.labels) for part in parts}
@@ -105,6 +99,14 @@ def fit(
             write_record(folder, record)
             (folder / CHECKPOINT).unlink(missing_ok=True)
     return Run(folder, record)
+
+
+def _begin_folder(folder: Path, record: dict[str, Any], *, is_new: bool) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    if is_new:
+        # Of a training that nothing is known of.
+        (folder / CHECKPOINT).unlink(missing_ok=True)
+    write_record(folder, record)
 
 
 def _network(parameters: FitParameters, labels: int, start: Start | None) -> keras.Model:

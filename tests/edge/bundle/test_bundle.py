@@ -224,7 +224,7 @@ def test_a_file_in_place_of_a_folder_is_refused(folder: Path) -> None:
     shutil.rmtree(folder / "ir")
     (folder / "ir").write_text("no folder")
 
-    assert "model." in refused(folder)
+    assert "cannot be read: Not a directory" in refused(folder)
 
 
 @pytest.mark.parametrize("damage", ["altered", "longer", "shorter", "missing", "link"])

@@ -81,8 +81,8 @@ def one_label_too_many(count: int) -> np.ndarray:
 
 
 @pytest.fixture(scope="module")
-def classifier() -> Classifier:
-    return Classifier(Bundle.open())
+def classifier(float_bundle: Path) -> Classifier:
+    return Classifier(Bundle.open(float_bundle))
 
 
 @pytest.fixture(scope="module")
@@ -100,10 +100,10 @@ def alone(classifier: Classifier, images: Sequence[np.ndarray]) -> np.ndarray:
     return damaged([classifier.classify([image])[0] for image in images])
 
 
-def copy_of_shipped(folder: Path, **contents: bytes) -> Path:
-    """The shipped bundle with other content in some of its files, and a manifest that stands by it."""
+def copy_of(float_bundle: Path, folder: Path, **contents: bytes) -> Path:
+    """The bundle with other content in some of its files, and a manifest that stands by it."""
     bundle = folder / "bundle"
-    shutil.copytree(SHIPPED, bundle)
+    shutil.copytree(float_bundle, bundle)
     manifest: dict[str, Any] = json.loads((bundle / "manifest.json").read_bytes())
     for name, content in contents.items():
         (bundle / name).write_bytes(content)
@@ -126,17 +126,17 @@ def run_apart(code: str, *arguments: object, **environment: str) -> str:
     return done.stdout
 
 
-def test_shipped_bundle_judges_rendered_tiles_right_on_openvino(classifier: Classifier, town_tiles: Tiles) -> None:
-    predictions = classifier.classify([tile for tile, _ in town_tiles])
+def test_shipped_bundle_judges_rendered_tiles_right_on_openvino(town_tiles: Tiles) -> None:
+    predictions = Classifier(Bundle.open()).classify([tile for tile, _ in town_tiles])
     said = [(prediction.label == "damaged") == truth for prediction, (_, truth) in zip(predictions, town_tiles, strict=True)]
     assert np.mean(said) >= 0.95
     assert {(prediction.engine, prediction.device) for prediction in predictions} == {("openvino", "CPU")}
 
 
 def test_prediction_names_its_model_its_time_and_a_probability_for_each_label(
-    classifier: Classifier, images: list[np.ndarray]
+    classifier: Classifier, float_bundle: Path, images: list[np.ndarray]
 ) -> None:
-    bundle = Bundle.open()
+    bundle = Bundle.open(float_bundle)
     for prediction in classifier.classify(images):
         assert prediction.model == bundle.model
         assert tuple(prediction.probabilities) == bundle.manifest.labels
@@ -290,19 +290,20 @@ def test_classifying_is_an_error_once_no_engine_works_any_more(
     ],
 )
 def test_bundle_whose_ir_is_broken_is_run_by_litert_and_the_reason_told(
-    tmp_path: Path, classifier: Classifier, images: list[np.ndarray], name: str, content: bytes
+    tmp_path: Path, float_bundle: Path, images: list[np.ndarray], name: str, content: bytes
 ) -> None:
     said: list[str] = []
-    fallback = Classifier(Bundle.open(copy_of_shipped(tmp_path, **{name: content})), degraded=said.append)
+    whole = Classifier(Bundle.open(float_bundle))
+    fallback = Classifier(Bundle.open(copy_of(float_bundle, tmp_path, **{name: content})), degraded=said.append)
     assert fallback.engine.name == "litert"
     assert len(said) == 1
     assert said[0].startswith("CPU cannot be used: OpenVINO on CPU: ")
     assert "\n" not in said[0]
-    np.testing.assert_allclose(damaged(fallback.classify(images)), damaged(classifier.classify(images)), rtol=0, atol=1e-3)
+    np.testing.assert_allclose(damaged(fallback.classify(images)), damaged(whole.classify(images)), rtol=0, atol=1e-3)
 
 
-def test_ir_that_is_altered_after_the_bundle_was_opened_is_not_used(tmp_path: Path) -> None:
-    folder = copy_of_shipped(tmp_path)
+def test_ir_that_is_altered_after_the_bundle_was_opened_is_not_used(tmp_path: Path, float_bundle: Path) -> None:
+    folder = copy_of(float_bundle, tmp_path)
     bundle = Bundle.open(folder)
     (folder / "ir" / "model.bin").write_bytes(bytes((folder / "ir" / "model.bin").stat().st_size))
     said: list[str] = []

@@ -46,6 +46,11 @@ def openvino() -> OpenVinoEngine:
 
 
 @pytest.fixture(scope="module")
+def openvino_float(float_bundle: Path) -> OpenVinoEngine:
+    return OpenVinoEngine(Bundle.open(float_bundle), "CPU", "throughput", None)
+
+
+@pytest.fixture(scope="module")
 def litert() -> LiteRtEngine:
     return LiteRtEngine(Bundle.open())
 
@@ -117,9 +122,9 @@ def test_an_image_is_judged_the_same_in_a_batch_as_alone(
 
 
 @pytest.mark.parametrize("mode", ["throughput", "latency"])
-def test_both_modes_give_the_same(litert: LiteRtEngine, town_tiles: Tiles, mode: Mode) -> None:
+def test_both_modes_give_the_same(litert: LiteRtEngine, float_bundle: Path, town_tiles: Tiles, mode: Mode) -> None:
     tiles = [cv2.resize(tile, (128, 128), interpolation=cv2.INTER_AREA) for tile, _ in town_tiles[:BATCH]]
-    engine = OpenVinoEngine(Bundle.open(), "CPU", mode, None)
+    engine = OpenVinoEngine(Bundle.open(float_bundle), "CPU", mode, None)
     assert_same(engine.start(tiles).result().probabilities, judge(litert, tiles), 1e-3)
 
 
@@ -160,30 +165,38 @@ def test_time_of_a_request_is_told(openvino: OpenVinoEngine, litert: LiteRtEngin
 
 
 def test_litert_agrees_with_openvino_at_all_sizes(
-    openvino: OpenVinoEngine, litert: LiteRtEngine, images: list[np.ndarray]
+    openvino_float: OpenVinoEngine, litert: LiteRtEngine, images: list[np.ndarray]
 ) -> None:
-    assert_same(judge(litert, images), judge(openvino, images), 1e-3)
+    assert_same(judge(litert, images), judge(openvino_float, images), 1e-3)
 
 
-def test_litert_agrees_with_openvino_on_real_tiles(openvino: OpenVinoEngine, litert: LiteRtEngine, data: Path) -> None:
+def test_litert_agrees_with_openvino_on_real_tiles(openvino_float: OpenVinoEngine, litert: LiteRtEngine, data: Path) -> None:
     tiles = harvey(data, 50)
-    assert_same(judge(litert, tiles), judge(openvino, tiles), 1e-3)
+    assert_same(judge(litert, tiles), judge(openvino_float, tiles), 1e-3)
 
 
 def test_tensorflow_agrees_with_openvino_at_all_sizes(
-    tmp_path: Path, openvino: OpenVinoEngine, images: list[np.ndarray]
+    tmp_path: Path, openvino_float: OpenVinoEngine, images: list[np.ndarray]
 ) -> None:
     judged = judge_with_tensorflow(tmp_path, images)
     assert judged["name"] == TensorFlowEngine.name
-    assert_same(judged["single"], judge(openvino, images), 1e-3)
+    assert_same(judged["single"], judge(openvino_float, images), 1e-3)
     assert_same(judged["batch"], judged["single"][:6], 1e-5)
 
 
-def test_tensorflow_agrees_with_openvino_on_real_tiles(tmp_path: Path, openvino: OpenVinoEngine, data: Path) -> None:
+def test_tensorflow_agrees_with_openvino_on_real_tiles(tmp_path: Path, openvino_float: OpenVinoEngine, data: Path) -> None:
     tiles = harvey(data, 50)
     judged = judge_with_tensorflow(tmp_path, tiles)
-    assert_same(judged["single"], judge(openvino, tiles), 1e-3)
+    assert_same(judged["single"], judge(openvino_float, tiles), 1e-3)
     assert_same(judged["batch"], judged["single"][:BATCH], 1e-5)
+
+
+def test_int8_is_what_a_cpu_runs_and_decides_as_the_float_network_does(
+    openvino: OpenVinoEngine, openvino_float: OpenVinoEngine, images: list[np.ndarray]
+) -> None:
+    quantized, exact = judge(openvino, images), judge(openvino_float, images)
+    assert np.abs(quantized - exact).max() > 1e-4
+    assert (quantized.argmax(axis=1) == exact.argmax(axis=1)).mean() >= 0.9
 
 
 def test_compiled_models_are_kept_in_the_cache_folder_and_give_the_same(tmp_path: Path, images: list[np.ndarray]) -> None:
