@@ -16,6 +16,7 @@ from trainer.commands.arguments import SPLIT_OPTIONS, add_data, positive, positi
 if TYPE_CHECKING:
     from trainer.compare.measure import Plan, Watch
     from trainer.compare.subjects import Row
+    from trainer.datasets import SplitRule
 
 SUMMARY = "measure a network in every runtime: time, memory, accuracy"
 DESCRIPTION = (
@@ -85,7 +86,7 @@ def run(options: argparse.Namespace) -> int:
         print(f"warning: {warning}", file=sys.stderr)
     plan = Plan(options.runs, options.curve_runs, options.samples, threads, options.limit_s, options.images)
     with _progress(rows, plan) as watch:
-        comparison = compare(rows, base, parts, plan, watch=watch, command=_command(options))
+        comparison = compare(rows, base, parts, plan, watch=watch, command=_command(options, rule))
     print(tables(comparison), end="")
     if options.out is not None:
         write_report(comparison, options.out)
@@ -112,7 +113,7 @@ def _progress(rows: list[Row], plan: Plan) -> Iterator[Watch]:
         yield watch
 
 
-def _command(options: argparse.Namespace) -> str:
+def _command(options: argparse.Namespace, rule: SplitRule) -> str:
     """The command that makes the same comparison."""
     step = options.samples[1] - options.samples[0] if len(options.samples) > 1 else 1
     chosen = {
@@ -126,7 +127,7 @@ def _command(options: argparse.Namespace) -> str:
         "out": options.out,
     }
     if options.data:
-        chosen |= {"split": options.split, "block-m": f"{options.block_m:g}", "folds": options.folds, "fold": options.fold}
+        chosen |= {"split": rule.kind, "block-m": f"{rule.block_m:g}", "folds": rule.folds, "fold": rule.fold + 1}
     words = ["overflight-train", "compare", *map(str, options.exports)]
     for argument in options.data:
         words += ["--data", argument]
