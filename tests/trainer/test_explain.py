@@ -45,7 +45,7 @@ def bright_network(sureness: float = 1.0) -> keras.Model:
 def write_run(folder: Path, model: keras.Model, labels: tuple[str, ...] = LABELS) -> Path:
     folder.mkdir(parents=True)
     model.save(folder / "model.keras")
-    (folder / "run.json").write_text(json.dumps({"labels": labels, "metrics": {}}))
+    (folder / "run.json").write_text(json.dumps({"labels": labels, "data": [], "split": {}, "metrics": {}}))
     return folder
 
 

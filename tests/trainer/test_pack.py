@@ -141,7 +141,7 @@ def test_an_unsigned_bundle_says_that_devices_refuse_it(
     exported: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert pack(exported, tmp_path / "bundle", "--threshold", 0.25, "--ground-sample-distance-m", 0.5) == 0
-    assert "warning: not signed: devices refuse it" in capsys.readouterr().err
+    assert "warning: not signed: a device that trusts keys will refuse it" in capsys.readouterr().err
     assert not (tmp_path / "bundle" / "manifest.sig").exists()
     manifest = Bundle.open(tmp_path / "bundle").manifest
     assert (manifest.threshold, manifest.input.ground_sample_distance_m) == (0.25, 0.5)
