@@ -62,6 +62,7 @@ folds: .venv/.installed
 
 # The network of 2020, trained on the same data, beside the shipped one in every runtime.
 comparison: .venv/.installed
+	@test -f runs/terrain-damage-export/export.json || { echo "no runs/terrain-damage-export: make model first" >&2; exit 2; }
 	$(TRAIN) fit $(HARVEY) --data 'haiti*12:$(DATA)/haiti' --split given --network seed-cnn --optimizer adam \
 		--learning-rate 0.0008 --average 0 --label-smoothing 0 --augmentation turns --epochs 20 --batch 32 --out runs/seed-cnn
 	$(TRAIN) export runs/seed-cnn --out runs/seed-cnn-export

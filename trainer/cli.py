@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import errno
+import shlex
 import signal
 import sys
 from collections.abc import Sequence
@@ -19,6 +20,8 @@ from trainer.quiet import import_tensorflow
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit status: 0, 1 for a failure, 2 for a mistake of the caller's."""
     options = _parser().parse_args(arguments)
+    # Reports name what made them.
+    options.command_line = shlex.join(["overflight-train", *(sys.argv[1:] if arguments is None else arguments)])
     # Ended from outside it clears away what is half written, as at the end of any other failure.
     before = signal.signal(signal.SIGTERM, _terminated)
     try:
@@ -64,6 +67,8 @@ def _parser() -> argparse.ArgumentParser:
             epilog=f"example: {command.EXAMPLE}",
             allow_abbrev=False,
         )
+        # Also behind the command; what was said before it stands.
+        added.add_argument("--debug", action="store_true", default=argparse.SUPPRESS, help="show where an error comes from")
         command.add_arguments(added)
         added.set_defaults(run=command.run, tensorflow=command.TENSORFLOW)
     return parser

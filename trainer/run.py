@@ -129,6 +129,16 @@ def read_record(folder: Path) -> dict[str, Any] | None:
     return record
 
 
+def is_finished(folder: Path) -> bool:
+    """Whether a training came to its end here.
+
+    Raises:
+        RunError: What says so cannot be read.
+    """
+    record = read_record(folder)
+    return record is not None and "metrics" in record
+
+
 def write_record(folder: Path, record: dict[str, Any]) -> None:
     """Replace ``run.json``.
 

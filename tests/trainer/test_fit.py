@@ -15,7 +15,7 @@ from edge.bundle import SHIPPED
 from tests.trainer.tints import LABELS, tints
 from trainer.datasets import Dataset, DatasetError, Part, SplitRule, split_all
 from trainer.errors import TrainerError
-from trainer.fit import LEVELS, FitParameters, cross_validate, fit
+from trainer.fit import LEVELS, FitError, FitParameters, cross_validate, fit
 from trainer.fit.batches import Batches
 from trainer.fit.fit import _validation
 from trainer.run import Run
@@ -269,3 +269,10 @@ def test_tiles_of_several_data_sets_are_measured_each_for_itself(tmp_path: Path)
     run = fit([DATA, second], ["tints", "others"], RULE, FitParameters(**QUICK), tmp_path)
     assert {name: measured["tiles"] for name, measured in run.record["metrics"].items()} == {"tints": 12, "others": 6}
     assert [data["repeats"] for data in run.record["data"]] == [1, 2]
+
+
+def test_training_that_comes_to_no_number_ends_with_an_error_and_no_network(tmp_path: Path) -> None:
+    with pytest.raises(FitError, match=r"epoch \d+, step \d+: the loss is (nan|inf); try a lower --learning-rate"):
+        trained(tmp_path / "run", epochs=3, learning_rate=1e30)
+    assert not (tmp_path / "run" / "model.keras").exists()
+    assert "metrics" not in (tmp_path / "run" / "run.json").read_text()

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from edge.bundle import SHIPPED, Bundle, BundleError
+from edge.inference.openvino import IR_INT8
 from tests.trainer.tints import tints
 from trainer.predict import PredictError, open_predictor
 
@@ -94,3 +95,13 @@ def test_damaged_manifest_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(BundleError) as caught:
         open_predictor(tmp_path)
     assert str(caught.value).isprintable()
+
+
+def test_network_that_a_bundle_s_manifest_does_not_name_is_not_asked(float_bundle: Path, tmp_path: Path) -> None:
+    # A device asks only what the manifest names, whatever else lies there.
+    folder = shutil.copytree(float_bundle, tmp_path / "bundle")
+    for name in IR_INT8:
+        shutil.copyfile(SHIPPED / name, folder / name)
+    assert open_predictor(folder).name.endswith(" fp16")
+    with pytest.raises(PredictError, match=r"has no ir/model-int8\.xml"):
+        open_predictor(folder, "int8")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import shlex
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,7 +15,6 @@ from trainer.commands.arguments import SPLIT_OPTIONS, add_data, positive, positi
 if TYPE_CHECKING:
     from trainer.compare.measure import Plan, Watch
     from trainer.compare.subjects import Row
-    from trainer.datasets import SplitRule
 
 SUMMARY = "measure a network in every runtime: time, memory, accuracy"
 DESCRIPTION = (
@@ -86,7 +84,7 @@ def run(options: argparse.Namespace) -> int:
         print(f"warning: {warning}", file=sys.stderr)
     plan = Plan(options.runs, options.curve_runs, options.samples, threads, options.limit_s, options.images)
     with _progress(rows, plan) as watch:
-        comparison = compare(rows, base, parts, plan, watch=watch, command=_command(options, rule))
+        comparison = compare(rows, base, parts, plan, watch=watch, command=options.command_line)
     print(tables(comparison), end="")
     if options.out is not None:
         write_report(comparison, options.out)
@@ -111,29 +109,6 @@ def _progress(rows: list[Row], plan: Plan) -> Iterator[Watch]:
             bar.update(task, advance=1, description=f"{what}: {row.label}")
 
         yield watch
-
-
-def _command(options: argparse.Namespace, rule: SplitRule) -> str:
-    """The command that makes the same comparison."""
-    step = options.samples[1] - options.samples[0] if len(options.samples) > 1 else 1
-    chosen = {
-        "base": options.base,
-        "engines": ",".join(options.engines) if tuple(options.engines) != _ENGINES else None,
-        "threads": options.threads,
-        "runs": options.runs,
-        "images": options.images,
-        "samples": f"{options.samples[0]}:{options.samples[-1]}:{step}",
-        "curve-runs": options.curve_runs,
-        "out": options.out,
-    }
-    if options.data:
-        chosen |= {"split": rule.kind, "block-m": f"{rule.block_m:g}", "folds": rule.folds, "fold": rule.fold + 1}
-    words = ["overflight-train", "compare", *map(str, options.exports)]
-    for argument in options.data:
-        words += ["--data", argument]
-    for name, value in chosen.items():
-        words += [f"--{name}", str(value)] if value is not None else []
-    return shlex.join(words)
 
 
 def _engines(text: str) -> tuple[str, ...]:

@@ -94,7 +94,7 @@ def run(options: argparse.Namespace) -> int:
         precision=precision,
     )
     if options.out is not None:
-        write_report(options.out, evaluation, measured, pictures=not options.no_pictures)
+        write_report(options.out, evaluation, measured, pictures=not options.no_pictures, command=options.command_line)
     if options.json:
         print(json.dumps(metrics(evaluation), indent=2))
     elif options.out is None:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 SUMMARY = "train a network"
 DESCRIPTION = (
     "Train a network on labelled tiles and write a run folder. Interrupted, even by kill -9, the same command goes on. "
-    "TF_CONFIG with several workers trains on several machines; a GPU is used when present."
+    "TF_CONFIG with several workers trains on several machines, which must share the folder --out; a GPU is used when present."
 )
 TENSORFLOW = True
 EXAMPLE = "overflight-train fit --data photos --epochs 40 --out runs/photos"
@@ -63,6 +63,7 @@ def run(options: argparse.Namespace) -> int:
     """As in `Command`."""
     from trainer.datasets import read_all
     from trainer.fit import FitError, FitParameters, cross_validate, fit
+    from trainer.run import is_finished
     from trainer.start import start_from
 
     if options.mlflow and not _has_mlflow():
@@ -86,6 +87,8 @@ def run(options: argparse.Namespace) -> int:
         for name, measured in result["balanced_accuracy"].items():
             print(f"{name}: balanced accuracy {measured['mean']:.2%}, from {measured['least']:.2%} to {measured['most']:.2%}")
         return 0
+    if is_finished(options.out):
+        print(f"{options.out}: finished already; remove it to train anew", file=sys.stderr)
     finished = fit(datasets, options.data, rule, parameters, options.out, watch=watch, start=start)
     print_metrics(finished.record["metrics"])
     return 0

@@ -75,11 +75,14 @@ def check_target(folder: Path) -> None:
         raise EvaluateError(f"--out {folder}: holds something else than a report; name a new folder, or remove it")
 
 
-def write_report(folder: Path, evaluation: Evaluation, measured: Sequence[Measured], *, pictures: bool) -> None:
+def write_report(
+    folder: Path, evaluation: Evaluation, measured: Sequence[Measured], *, pictures: bool, command: str = ""
+) -> None:
     """Write the folder, whole or not at all; an older report there is replaced.
 
     Args:
         pictures: Whether the page shows the worst mistakes; not where the data may not be published.
+        command: That made it, for the page.
 
     Raises:
         EvaluateError: As `check_target`.
@@ -89,10 +92,10 @@ def write_report(folder: Path, evaluation: Evaluation, measured: Sequence[Measur
     with replaced_folder(folder) as new:
         (new / METRICS).write_text(json.dumps(metrics(evaluation), indent=2) + "\n")
         _write_predictions(new / PREDICTIONS, evaluation.labels, measured)
-        (new / REPORT).write_text(page(evaluation, measured, pictures=pictures), encoding="utf-8")
+        (new / REPORT).write_text(page(evaluation, measured, pictures=pictures, command=command), encoding="utf-8")
 
 
-def page(evaluation: Evaluation, measured: Sequence[Measured], *, pictures: bool) -> str:
+def page(evaluation: Evaluation, measured: Sequence[Measured], *, pictures: bool, command: str = "") -> str:
     """The page, as HTML."""
     environment = jinja2.Environment(
         autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined, keep_trailing_newline=True
@@ -109,6 +112,7 @@ def page(evaluation: Evaluation, measured: Sequence[Measured], *, pictures: bool
         mistakes=worst_mistakes(evaluation.labels, measured, pictures=pictures),
         pictures=pictures,
         most_blocks=_MOST_BLOCKS,
+        command=command,
     )
 
 

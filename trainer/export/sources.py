@@ -177,13 +177,14 @@ def _saved_model(path: Path) -> tuple[Callable[[Any], Any], tuple[int | None, ..
 
 def _rename_functions(graph: Any) -> None:
     """TensorFlow names functions by counting, so those of a graph from elsewhere may have the names of some that are here."""
-    new = {function.signature.name: f"foreign_{function.signature.name}" for function in graph.library.function}
-    for function in graph.library.function:
+    definitions = graph.library
+    new = {function.signature.name: f"foreign_{function.signature.name}" for function in definitions.function}
+    for function in definitions.function:
         function.signature.name = new[function.signature.name]
-    for gradient in graph.library.gradient:
+    for gradient in definitions.gradient:
         gradient.function_name = new[gradient.function_name]
         gradient.gradient_func = new[gradient.gradient_func]
-    for node in itertools.chain(graph.node, *(function.node_def for function in graph.library.function)):
+    for node in itertools.chain(graph.node, *(function.node_def for function in definitions.function)):
         node.op = new.get(node.op, node.op)
         for attribute in node.attr.values():
             for called in (attribute.func, *attribute.list.func):

@@ -19,12 +19,12 @@ Found = Mapping[str, Path | bytes]
 
 _HARVEY_NOTICE = """\
 Satellite tiles of Greater Houston after Hurricane Harvey, 2017: Quoc Dung Cao and Youngjun Choe.
-From github.com/qcao10/DamageDetection; doi 10.17603/ds2-3cca-f398 leads to the publication and its terms of use.
+From the repository qcao10/DamageDetection; doi 10.17603/ds2-3cca-f398 leads to the publication and its terms of use.
 The repository carries no licence text. Name the authors and the doi where you use the tiles.
 """
 _HAITI_NOTICE = """\
 GeoEye-1 tiles of Haiti after the earthquake of 2010, from the final degree work of Andrés Ortiz Loaiza, 2020.
-From github.com/A-Ortiz-L/multispectral-imaging-cnn-final-degree-work, CC0 1.0 Universal.
+From the repository A-Ortiz-L/multispectral-imaging-cnn-final-degree-work, CC0 1.0 Universal.
 See the repository for its present licence text.
 """
 

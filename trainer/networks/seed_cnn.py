@@ -11,7 +11,7 @@ _LUMA = (0.299, 0.587, 0.114)
 
 
 def seed_cnn(labels: int, tile_px: int = 128) -> keras.Model:
-    """The grey network of A. Ortiz's thesis (github.com/A-Ortiz-L/multispectral-imaging-cnn-final-degree-work, 2020).
+    """The grey network of A. Ortiz's thesis (multispectral-imaging-cnn-final-degree-work, 2020).
 
     Three blocks of 64 3×3 filters with ReLU, 3×3 max pooling and dropout 0.5, one more convolution of 64 filters with ReLU,
     a dense layer of 64, a sigmoid. It was trained with Adam at a learning rate of 0.0008.

@@ -299,3 +299,22 @@ def test_export_onto_a_full_disk_is_one_line_and_leaves_the_old_one(
     assert error_line(capsys).startswith("overflight-train: no room on the disk: ")
     assert hashes(target) == before
     assert sorted(entry.name for entry in small_disk.iterdir()) == ["ballast", "tiny"]
+
+
+def test_data_that_changed_since_the_training_are_not_measured_on(
+    tiny_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # One tile more deals others to the folds: what is held out now was learned from.
+    changed = shutil.copytree(tiny_run.parent / "tints", tmp_path / "tints")
+    assert cv2.imwrite(str(changed / "red" / "one-more.png"), np.full((128, 128, 3), (9, 9, 200), np.uint8))
+    assert main(["export", str(tiny_run), "--data", str(changed), "--out", str(tmp_path / "export")]) == 2
+    assert "tints: not, or no longer, the data that" in error_line(capsys)
+    assert not (tmp_path / "export").exists()
+
+
+@pytest.mark.parametrize("more", [["--labels", "a,b"], ["--fold", "2"], ["--split", "random"]])
+def test_what_a_run_knows_itself_is_not_asked_for(
+    tiny_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], more: list[str]
+) -> None:
+    assert main(["export", str(tiny_run), *more, "--out", str(tmp_path / "export")]) == 2
+    assert f"{more[0]}: only with --from" in error_line(capsys)
