@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edge import __version__
+from edge.arguments import ArgumentParser
 from edge.config import DEFAULT_PATH, Config, ConfigError, describe, load
 
 if TYPE_CHECKING:
@@ -252,8 +253,8 @@ def _status(options: argparse.Namespace) -> int:
     return 0
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def _parser() -> ArgumentParser:
+    parser = ArgumentParser(
         prog="overflight",
         description="Sees from the air where the ground is damaged, and tells the ground station.",
         allow_abbrev=False,
@@ -262,7 +263,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.set_defaults(log_level=logging.WARNING)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
-    def command(name: str, run: Callable[[argparse.Namespace], int], text: str, example: str) -> argparse.ArgumentParser:
+    def command(name: str, run: Callable[[argparse.Namespace], int], text: str, example: str) -> ArgumentParser:
         added = commands.add_parser(name, help=text, description=text, epilog=f"example: {example}", allow_abbrev=False)
         added.set_defaults(run=run)
         added.add_argument("-c", "--config", type=Path, metavar="FILE", help="default: /etc/overflight/overflight.yaml")
@@ -302,7 +303,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _add_position(command: argparse.ArgumentParser) -> None:
+def _add_position(command: ArgumentParser) -> None:
     command.add_argument(
         "--position",
         action="append",

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import argparse
 import errno
+import re
 import shlex
 import signal
 import sys
 from collections.abc import Sequence
 from types import FrameType
 
+from edge.arguments import ArgumentParser
 from edge.bundle import BundleError
 from edge.text import one_line
 from trainer.commands import COMMANDS
@@ -20,8 +22,7 @@ from trainer.quiet import import_tensorflow
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit status: 0, 1 for a failure, 2 for a mistake of the caller's."""
     options = _parser().parse_args(arguments)
-    # Reports name what made them.
-    options.command_line = shlex.join(["overflight-train", *(sys.argv[1:] if arguments is None else arguments)])
+    options.command_line = _command_line(sys.argv[1:] if arguments is None else arguments)
     # Ended from outside it clears away what is half written, as at the end of any other failure.
     before = signal.signal(signal.SIGTERM, _terminated)
     try:
@@ -42,6 +43,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         signal.signal(signal.SIGTERM, before)
 
 
+def _command_line(arguments: Sequence[str]) -> str:
+    """For reports, which name what made them; without folders that only this machine has."""
+    return shlex.join(["overflight-train", *(re.sub(r"(^|[:=])/(?:[^:]*/)?", r"\1", argument) for argument in arguments)])
+
+
 def _terminated(number: int, frame: FrameType | None) -> None:
     raise SystemExit(128 + number)
 
@@ -53,10 +59,8 @@ def _failed(options: argparse.Namespace, text: str, error: Exception, status: in
     return status
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="overflight-train", description="Train the models that Overflight runs.", allow_abbrev=False
-    )
+def _parser() -> ArgumentParser:
+    parser = ArgumentParser(prog="overflight-train", description="Train the models that Overflight runs.", allow_abbrev=False)
     parser.add_argument("--debug", action="store_true", help="show where an error comes from")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, command in COMMANDS.items():

@@ -13,6 +13,11 @@ def recalls(decided: NDArray[np.integer[Any]], labels: NDArray[np.int32]) -> lis
     return [float((decided[labels == label] == label).mean()) for label in np.unique(labels)]
 
 
+def balanced_accuracy(probabilities: NDArray[np.floating[Any]], labels: NDArray[np.int32]) -> float:
+    """The mean of the labels' recalls, 0..1; arguments as of `score`."""
+    return float(np.mean(recalls(probabilities.argmax(axis=1), labels)))
+
+
 def score(probabilities: NDArray[np.floating[Any]], labels: NDArray[np.int32]) -> dict[str, Any]:
     """Number of tiles, accuracy, and balanced accuracy (the mean of the labels' recalls), both 0..1.
 
@@ -24,5 +29,5 @@ def score(probabilities: NDArray[np.floating[Any]], labels: NDArray[np.int32]) -
     return {
         "tiles": len(labels),
         "accuracy": round(float((decided == labels).mean()), 4),
-        "balanced_accuracy": round(float(np.mean(recalls(decided, labels))), 4),
+        "balanced_accuracy": round(balanced_accuracy(probabilities, labels), 4),
     }

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.bundle import Bundle
+from edge.bundle import MANIFEST, Bundle
 from edge.text import one_line
 from trainer.errors import TrainerError
 from trainer.export.record import EXPORT_RECORD, ExportRecord
@@ -59,7 +59,7 @@ def open_predictor(subject: Path, precision: Precision | None = None) -> Predict
         RunError, ExportError, BundleError: It is damaged.
     """
     wanted: Sequence[Precision] = ("int8", "fp16") if precision is None else (precision,)
-    if (subject / "manifest.json").is_file():
+    if (subject / MANIFEST).is_file():
         return _open_bundle(subject, wanted)
     if (subject / RECORD).is_file():
         if precision not in {None, "fp32"}:

@@ -7,7 +7,7 @@ import os
 import stat
 from pathlib import Path
 
-from edge.bundle.manifest import MAX_MANIFEST_BYTES, BundleError, FileEntry, Manifest, parse_manifest
+from edge.bundle.manifest import MANIFEST, MAX_MANIFEST_BYTES, BundleError, FileEntry, Manifest, parse_manifest
 from edge.records import ModelName
 
 SHIPPED = Path(__file__).parent / "terrain-damage"
@@ -35,7 +35,7 @@ class Bundle:
         """
         folder = Path(path)
         try:
-            content = _read_regular(folder / "manifest.json", MAX_MANIFEST_BYTES)
+            content = _read_regular(folder / MANIFEST, MAX_MANIFEST_BYTES)
             manifest = parse_manifest(content)
             for name, entry in manifest.files.items():
                 _checked(folder, name, entry)

@@ -10,6 +10,7 @@ from msgspec import Meta
 
 from edge.text import one_line
 
+MANIFEST = "manifest.json"
 MAX_MANIFEST_BYTES = 1 << 20
 MAX_FILES = 64
 MAX_FILE_BYTES = 1 << 30
@@ -106,8 +107,8 @@ def parse_manifest(content: bytes) -> Manifest:
         BundleError: It is too large, no JSON, or not what a manifest must be.
     """
     if len(content) > MAX_MANIFEST_BYTES:
-        raise BundleError(f"manifest.json has {len(content)} bytes, at most {MAX_MANIFEST_BYTES} are allowed")
+        raise BundleError(f"{MANIFEST} has {len(content)} bytes, at most {MAX_MANIFEST_BYTES} are allowed")
     try:
         return msgspec.json.decode(content, type=Manifest)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise BundleError(f"manifest.json: {one_line(error)}") from error
+        raise BundleError(f"{MANIFEST}: {one_line(error)}") from error

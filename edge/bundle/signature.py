@@ -17,7 +17,7 @@ from typing import Annotated, Literal, NewType
 import msgspec
 from msgspec import Meta
 
-from edge.bundle.manifest import BundleError
+from edge.bundle.manifest import MANIFEST, BundleError
 from edge.text import one_line
 
 SIGNATURE = "manifest.sig"
@@ -128,4 +128,4 @@ def verify(manifest: bytes, signature: bytes, keys: Iterable[PublicKey]) -> KeyI
         except (InvalidSignature, ValueError):
             continue
         return key.id
-    raise BundleError(f"{SIGNATURE}: is not key {claimed.key}'s signature of this manifest.json")
+    raise BundleError(f"{SIGNATURE}: is not key {claimed.key}'s signature of this {MANIFEST}")

@@ -23,7 +23,8 @@ _CONVERTER = "openvino.tools.ovc"
 
 
 class OpenVinoEngine:
-    """Runs a bundle's IR. Tiles of the model's own size go in full batches of their own graph.
+    """Runs a bundle's IR. Tiles of the model's own size go through a graph of their own, which is made for that shape and is
+    up to twice as fast: in full batches where frames wait in line, singly where the newest frame counts.
 
     Colour, size and scale are the graph's business: pixels go in as they were decoded.
     """
@@ -43,7 +44,7 @@ class OpenVinoEngine:
         self.device = device
         self._size = (bundle.manifest.input.height, bundle.manifest.input.width)
         try:
-            openvino = _import_openvino()
+            openvino = import_openvino()
             core = openvino.Core()
             if cache is not None:
                 core.set_property({"CACHE_DIR": str(cache)})
@@ -53,18 +54,16 @@ class OpenVinoEngine:
             # FP32 everywhere: by itself a CPU would choose the precision, and two machines would answer differently.
             properties = {"PERFORMANCE_HINT": mode.upper(), "INFERENCE_PRECISION_HINT": "f32"}
             self._any = _Requests(core.compile_model(model, device, properties), openvino)
-            self._batch: _Requests | None = None
-            if mode == "throughput":
-                model.reshape([BATCH, *self._size, 3])
-                _drop_idle_resize(model)
-                self._batch = _Requests(core.compile_model(model, device, properties), openvino)
+            self._count = BATCH if mode == "throughput" else 1
+            fix_shape(model, (self._count, *self._size, 3))
+            self._fixed = _Requests(core.compile_model(model, device, properties), openvino)
         except (ImportError, RuntimeError, OSError, BundleError) as error:
             raise EngineError(f"OpenVINO on {device}: {_last_line(error)}") from error
 
     def start(self, images: Sequence[Image]) -> Request:
         """As in `Engine`."""
-        full = len(images) == BATCH and images[0].shape[:2] == self._size
-        return (self._batch if full and self._batch is not None else self._any).start(images)
+        fits = len(images) == self._count and images[0].shape[:2] == self._size
+        return (self._fixed if fits else self._any).start(images)
 
 
 class _Requests:
@@ -115,7 +114,7 @@ class _Request:
         return result
 
 
-def _import_openvino() -> Any:
+def import_openvino() -> Any:
     """Import OpenVINO's runtime alone.
 
     Without its telemetry, which would look up a host and write into the home folder; and without its model converter, whose
@@ -133,8 +132,12 @@ def _import_openvino() -> Any:
     return openvino
 
 
-def _drop_idle_resize(model: Any) -> None:
-    """Take out a resize to the size that the image has: the CPU would copy every pixel through it."""
+def fix_shape(model: Any, shape: tuple[int, ...]) -> None:
+    """Make a model of any size one of this input shape, (n, height, width, 3).
+
+    A resize to the size that the image then has is taken out: the CPU would copy every pixel through it.
+    """
+    model.reshape(list(shape))
     for operation in model.get_ordered_ops():
         if operation.get_type_name() == "Interpolate" and operation.get_input_shape(0) == operation.get_output_shape(0):
             operation.output(0).replace(operation.input_value(0))

@@ -56,6 +56,15 @@ def test_train_beside_validation_is_a_data_set_with_a_split_of_its_own(tmp_path:
     assert dataset.tiles.names[-1] == f"{held_out}/b/0.png"
 
 
+def test_validation_and_test_are_both_held_out(tmp_path: Path) -> None:
+    for folder, count in (("train", 3), ("val", 1), ("test", 2)):
+        tree(tmp_path / folder, "a", "b", count=count)
+    dataset = read(str(tmp_path))
+    assert dataset.given_held_out is not None
+    held_out = [name for name, out in zip(dataset.tiles.names, dataset.given_held_out, strict=True) if out]
+    assert held_out == ["val/a/0.png", "test/a/0.png", "test/a/1.png", "val/b/0.png", "test/b/0.png", "test/b/1.png"]
+
+
 def test_train_and_validation_of_different_labels_are_an_error_that_names_them(tmp_path: Path) -> None:
     tree(tmp_path / "train", "a", "b")
     tree(tmp_path / "validation", "a", "c")

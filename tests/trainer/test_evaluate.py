@@ -168,7 +168,7 @@ def test_what_is_printed_as_json_is_what_the_report_holds(town: tuple[Path, str]
 
 
 def test_same_evaluation_twice_gives_the_same_report(place_run: Path, report: Path, tmp_path: Path) -> None:
-    again = tmp_path / "again"
+    again = tmp_path / report.name
     assert main(["evaluate", str(place_run), "--alert", "roof", "--errors-block-m", "9000", "--out", str(again)]) == 0
     for name in ("metrics.json", "predictions.csv", "report.html"):
         assert (again / name).read_bytes() == (report / name).read_bytes()

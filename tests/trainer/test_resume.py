@@ -228,6 +228,7 @@ def test_finished_training_is_measured_and_not_repeated(tiny_run: Path, capsys: 
     output = capsys.readouterr()
     accuracy = json.loads((tiny_run / "run.json").read_text())["metrics"]["tints"]["accuracy"]
     assert f"{accuracy:.2%}" in output.out
+    assert f"{tiny_run}: finished already" in output.out
     assert output.err == ""
     assert hashes(tiny_run) == before
 

@@ -104,7 +104,8 @@ def _print(record: ExportRecord, folder: Path) -> None:
         print(f"temperature {record.calibration.temperature:.3f}, expected calibration error {error:.2%}")
     if record.gate is not None:
         for name, before in record.gate.fp32.items():
-            print(f"{name}: balanced accuracy FP32 {before:.2%}, INT8 {record.gate.int8[name]:.2%}")
+            after, allowed = record.gate.int8[name], record.gate.allowed[name] * 100
+            print(f"{name}: balanced accuracy FP32 {before:.2%}, INT8 {after:.2%} ({allowed:.2g} points may be lost)")
     if record.metrics and not record.run:
         print(
             "it is not known what this model learned from: if from some of these tiles, the figures flatter it", file=sys.stderr

@@ -87,9 +87,10 @@ def run(options: argparse.Namespace) -> int:
         for name, measured in result["balanced_accuracy"].items():
             print(f"{name}: balanced accuracy {measured['mean']:.2%}, from {measured['least']:.2%} to {measured['most']:.2%}")
         return 0
-    if is_finished(options.out):
-        print(f"{options.out}: finished already; remove it to train anew", file=sys.stderr)
+    before = is_finished(options.out)
     finished = fit(datasets, options.data, rule, parameters, options.out, watch=watch, start=start)
+    if before:
+        print(f"{options.out}: finished already; remove it to train anew")
     print_metrics(finished.record["metrics"])
     return 0
 

@@ -6,7 +6,6 @@ All take the same pixels, BGR as OpenCV decodes them; what a runtime needs beyon
 from __future__ import annotations
 
 import os
-import sys
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,10 +17,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edge.inference.openvino import fix_shape, import_openvino
+
 Pixels = NDArray[np.uint8]
 Answers = NDArray[np.float32]
-
-_CONVERTER = "openvino.tools.ovc"
 
 
 class Engine(ABC):
@@ -124,31 +123,36 @@ class LiteRt(Engine):
 
 
 class OpenVino(Engine):
-    """OpenVINO as `edge.inference.openvino` runs it: single images in the graph for any size, at the lowest latency; many in
-    full batches of a graph of their own, in as many asynchronous requests as it wants.
+    """OpenVINO as `edge.inference.openvino` runs it: in graphs that are made for their shape, single images at the lowest
+    latency, many in as many asynchronous requests of full batches as it wants; what is left over in a graph of any shape.
     """
 
     batch = 8
     packages = ("openvino",)
 
     def __init__(self, model: Path, threads: int, temperature: float) -> None:
-        self._openvino = _import_openvino()
+        self._openvino = import_openvino()
         self._core = self._openvino.Core()
         self._properties = {"INFERENCE_NUM_THREADS": threads, "INFERENCE_PRECISION_HINT": "f32"}
         self._path = model
-        self._single = self._compile(self._core.read_model(model), "LATENCY").create_infer_request()
+        self._any = self._compile("LATENCY").create_infer_request()
+        self._single: Any = None
         self._queue: Any = None
 
     def classify(self, images: Pixels) -> Answers:
-        self._single.infer({0: np.ascontiguousarray(images)}, share_inputs=True)
-        return np.array(self._single.get_output_tensor(0).data, np.float32)
+        if len(images) == 1 and self._single is None:
+            self._single = self._compile("LATENCY", images.shape).create_infer_request()
+        request = self._single if len(images) == 1 else self._any
+        request.infer({0: np.ascontiguousarray(images)}, share_inputs=True)
+        return np.array(request.get_output_tensor(0).data, np.float32)
 
     def classify_many(self, images: Pixels) -> Answers:
         full = len(images) // self.batch * self.batch
         found: dict[int, Answers] = {}
         if full:
             if self._queue is None:
-                self._queue = self._batches(images.shape[1:])
+                compiled = self._compile("THROUGHPUT", (self.batch, *images.shape[1:]))
+                self._queue = self._openvino.AsyncInferQueue(compiled)
             self._queue.set_callback(lambda request, at: found.update({at: np.array(request.get_output_tensor(0).data)}))
             for at in range(0, full, self.batch):
                 self._queue.start_async({0: images[at : at + self.batch]}, at, share_inputs=True)
@@ -157,16 +161,10 @@ class OpenVino(Engine):
             found[full] = self.classify(images[full:])
         return np.concatenate([found[at] for at in sorted(found)])
 
-    def _batches(self, shape: tuple[int, ...]) -> Any:
+    def _compile(self, hint: str, shape: tuple[int, ...] = ()) -> Any:
         model = self._core.read_model(self._path)
-        model.reshape([self.batch, *shape])
-        for operation in model.get_ordered_ops():
-            # A resize to the size that the image has would copy every pixel.
-            if operation.get_type_name() == "Interpolate" and operation.get_input_shape(0) == operation.get_output_shape(0):
-                operation.output(0).replace(operation.input_value(0))
-        return self._openvino.AsyncInferQueue(self._compile(model, "THROUGHPUT"))
-
-    def _compile(self, model: Any, hint: str) -> Any:
+        if shape:
+            fix_shape(model, shape)
         return self._core.compile_model(model, "CPU", {**self._properties, "PERFORMANCE_HINT": hint})
 
 
@@ -230,13 +228,3 @@ def _import_tensorflow(threads: int) -> Any:
     tf.config.threading.set_intra_op_parallelism_threads(threads)
     tf.config.threading.set_inter_op_parallelism_threads(threads)
     return tf
-
-
-def _import_openvino() -> Any:
-    """Import OpenVINO's runtime alone, as the device does: without its model converter, whose import takes longer."""
-    sys.modules[_CONVERTER] = None  # type: ignore[assignment]
-    try:
-        import openvino
-    finally:
-        del sys.modules[_CONVERTER]
-    return openvino

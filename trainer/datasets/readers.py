@@ -13,7 +13,7 @@ DAMAGE_LABELS = ("damaged", "undamaged")
 _TRAIN_FOLDER = "train"
 _HELD_OUT_FOLDERS = ("validation", "val", "test")
 # What harvest lays out and nobody has labelled yet.
-_UNLABELLED = "unlabelled"
+UNLABELLED = "unlabelled"
 
 
 def read_harvey(location: str, repeats: int) -> Dataset:
@@ -38,19 +38,23 @@ def read_haiti(location: str, repeats: int) -> Dataset:
 
 
 def read_folder(location: str, repeats: int) -> Dataset:
-    """A tree with one folder for each label; or two such trees, ``train`` beside ``validation`` (or ``val``, or ``test``)."""
+    """A tree with one folder for each label; or such trees side by side, ``train`` to learn from and ``validation``, ``val`` or
+    ``test``, or several of them, to measure on.
+    """
     root = Path(location)
-    held_out = next((root / name for name in _HELD_OUT_FOLDERS if (root / name).is_dir()), None)
-    if not (root / _TRAIN_FOLDER).is_dir() or held_out is None:
+    train = root / _TRAIN_FOLDER
+    held_out = [root / name for name in _HELD_OUT_FOLDERS if (root / name).is_dir()]
+    if not train.is_dir() or not held_out:
         labels = _label_folders(root)
         parts = {"train": [images_in(root / label) for label in labels]}
     else:
-        labels = _label_folders(root / _TRAIN_FOLDER)
-        if _label_folders(held_out) != labels:
-            raise DatasetError(f"{held_out}: its folders are not those of {root / _TRAIN_FOLDER} ({', '.join(labels)})")
+        labels = _label_folders(train)
+        for folder in held_out:
+            if _label_folders(folder) != labels:
+                raise DatasetError(f"{folder}: its folders are not those of {train} ({', '.join(labels)})")
         parts = {
-            part: [images_in(folder / label) for label in labels]
-            for part, folder in (("train", root / _TRAIN_FOLDER), ("held_out", held_out))
+            "train": [images_in(train / label) for label in labels],
+            "held_out": [[image for folder in held_out for image in images_in(folder / label)] for label in labels],
         }
     return load(printable(root.resolve().name) or "root", root, parts, labels, repeats)
 
@@ -59,9 +63,7 @@ def _label_folders(root: Path) -> list[str]:
     if not root.is_dir():
         raise DatasetError(f"{root}: no such folder")
     labels = sorted(
-        entry.name
-        for entry in root.iterdir()
-        if entry.is_dir() and not entry.name.startswith(".") and entry.name != _UNLABELLED
+        entry.name for entry in root.iterdir() if entry.is_dir() and not entry.name.startswith(".") and entry.name != UNLABELLED
     )
     for label in labels:
         if not label.isprintable():

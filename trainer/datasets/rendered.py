@@ -34,7 +34,7 @@ def read_rendered(location: str, repeats: int) -> Dataset:
     count = int(location)
     held_out = max(count // 5, _LEAST_HELD_OUT)
     tiles = Tiles.concatenate([render_tiles(_TRAIN_SEED, count, "train"), render_tiles(_HELD_OUT_SEED, held_out, "held-out")])
-    return Dataset("rendered", DAMAGE_LABELS, tiles, np.arange(count + held_out) >= count, repeats)
+    return Dataset("rendered", DAMAGE_LABELS, tiles, np.arange(count + held_out) >= count, repeats, rendered=True)
 
 
 def render_tiles(first_seed: int, count: int, prefix: str) -> Tiles:

@@ -68,6 +68,7 @@ class Dataset:
         unreadable: ``name: reason`` of what could not be read.
         duplicates: Names of what was dropped because another tile has the same pixels.
         resized: How many tiles had another size than the one they are learned at.
+        rendered: Whether they are drawings: how sure a network is of those says nothing about photos.
     """
 
     name: str
@@ -78,6 +79,7 @@ class Dataset:
     unreadable: tuple[str, ...] = ()
     duplicates: tuple[str, ...] = ()
     resized: int = 0
+    rendered: bool = False
 
     def fingerprint(self) -> str:
         """SHA-256 over pixels and labels, whatever their order: the same data give the same fingerprint everywhere."""

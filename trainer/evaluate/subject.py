@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from edge.bundle import Bundle
+from edge.bundle import MANIFEST, Bundle
 from edge.text import one_line
 from trainer.datasets import SplitRule
 from trainer.evaluate.checks import EvaluateError
@@ -66,7 +66,7 @@ def open_subject(path: Path) -> Subject:
         RunError, ExportError, BundleError: It is damaged.
     """
     name = path.resolve().name
-    if (path / "manifest.json").is_file():
+    if (path / MANIFEST).is_file():
         return Subject(name, "bundle", Bundle.open(path).manifest.labels, (Fold(None, path, None),), (), {})
     if (path / RECORD).is_file():
         run = Run.open(path)
@@ -81,7 +81,7 @@ def open_subject(path: Path) -> Subject:
         return Subject(name, "export", record.labels, (Fold(None, path, run.split),), run.data, run.fingerprints)
     raise EvaluateError(
         f"{path}: expected a run folder (with {RECORD}), a cross-validation (with {FOLDS}), an export (with {EXPORT_RECORD}) "
-        "or a bundle (with manifest.json)"
+        "or a bundle (with {MANIFEST})"
     )
 
 

@@ -166,9 +166,10 @@ def _weigh(folder: Path, labels: Sequence[str], parts: Sequence[Part], most_lost
 
 
 def _calibrate(run: Run, parts: Sequence[Part]) -> ExportCalibration | None:
-    """The temperature that makes the network's probabilities those that its held-out tiles show."""
+    """The temperature that makes the network's probabilities those that its held-out tiles show, photos if there are any."""
     if not parts:
         return None
+    parts = [part for part in parts if not part.dataset.rendered] or parts
     predictor = Predictor("", run.labels, keras_call(run.network()))
     probabilities = np.concatenate([predictor.probabilities(part.held_out.images) for part in parts])
     labels = np.concatenate([part.held_out.labels for part in parts])

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainer.export.record import Gate
+from trainer.metrics import balanced_accuracy
 
 # NNCF looks at 300 by default; statistics of more hardly change.
 _SUBSET = 300
@@ -51,18 +52,13 @@ def weigh(
         labels: True ones by data set, (n,).
         most_lost: Allowed loss of balanced accuracy, 0..1.
     """
-    before = {name: _balanced(fp32[name], labels[name]) for name in labels}
-    after = {name: _balanced(int8[name], labels[name]) for name in labels}
+    before = {name: balanced_accuracy(fp32[name], labels[name]) for name in labels}
+    after = {name: balanced_accuracy(int8[name], labels[name]) for name in labels}
     one_tile = {name: 1 / (len(np.unique(true)) * np.bincount(true)[np.unique(true)].min()) for name, true in labels.items()}
-    passed = all(before[name] - after[name] <= max(most_lost, one_tile[name]) + 1e-9 for name in labels)
-    return Gate(_rounded(before), _rounded(after), most_lost, passed)
+    allowed = {name: max(most_lost, one_tile[name]) for name in labels}
+    passed = all(before[name] - after[name] <= allowed[name] + 1e-9 for name in labels)
+    return Gate(_rounded(before), _rounded(after), _rounded(allowed), passed)
 
 
 def _rounded(values: Mapping[str, float]) -> dict[str, float]:
-    return {name: round(value, 4) for name, value in values.items()}
-
-
-def _balanced(probabilities: NDArray[np.floating[Any]], labels: NDArray[np.int32]) -> float:
-    from trainer.metrics import recalls
-
-    return float(np.mean(recalls(probabilities.argmax(axis=1), labels)))
+    return {name: round(float(value), 4) for name, value in values.items()}

@@ -22,13 +22,13 @@ class Gate(msgspec.Struct, frozen=True):
 
     Attributes:
         fp32: Balanced accuracy of the FP32 network by data set, 0..1; `int8`: of the INT8 one.
-        most_lost: Largest loss that was allowed, 0..1.
+        allowed: Largest loss that was allowed, by data set, 0..1: what was asked for, or one tile where that is more.
         passed: Whether it stayed within that on every data set, so that the INT8 IR was kept.
     """
 
     fp32: dict[str, float]
     int8: dict[str, float]
-    most_lost: float
+    allowed: dict[str, float]
     passed: bool
 
 

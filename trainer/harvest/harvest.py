@@ -13,10 +13,11 @@ import numpy as np
 
 from edge.capture.headers import ImageError
 from edge.text import one_line
+from trainer.datasets import UNLABELLED
 from trainer.files import replaced_folder
 from trainer.harvest.errors import HarvestError
 from trainer.harvest.frames import Kept, Look, look, oddness
-from trainer.harvest.observed import UNLABELLED, Observed, read_observations
+from trainer.harvest.observed import Observed, read_observations
 from trainer.harvest.queue import Candidate, Queued, each_once, sort_by_usefulness, with_oddness
 from trainer.harvest.verdicts import Verdicts, read_verdicts
 

@@ -16,10 +16,8 @@ import msgspec
 from edge.journal import SCHEMA_VERSION, JournalError, is_open
 from edge.messages import decode_alert
 from edge.text import one_line
+from trainer.datasets import UNLABELLED
 from trainer.harvest.errors import HarvestError
-
-UNLABELLED = "unlabelled"
-"""Folder of the frames that nobody has labelled; `trainer.datasets` passes over it."""
 
 _QUERY = """
 SELECT f.frame, f.source, f.name, f.size_bytes, f.modified_ns, f.captured_at,

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from edge.bundle import Bundle, Calibration, FileEntry, InputSpec, Manifest
+from edge.bundle import MANIFEST, Bundle, Calibration, FileEntry, InputSpec, Manifest
 from edge.bundle.manifest import MAX_FILES
 from edge.bundle.signature import SIGNATURE
 from edge.inference.tensorflow import LITERT_MODEL, SAVED_MODEL
@@ -28,7 +28,6 @@ from trainer.start import TRAINABLE
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-MANIFEST = "manifest.json"
 _DAMAGED = "damaged"
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
 

@@ -29,7 +29,7 @@ MANY = [0] * 1000 + [1] * 1000
 
 
 def test_int8_that_decides_alike_passes_and_its_figures_are_kept() -> None:
-    assert gate(MANY, 100, 100) == Gate({"tiles": 0.95}, {"tiles": 0.95}, 0.003, True)
+    assert gate(MANY, 100, 100) == Gate({"tiles": 0.95}, {"tiles": 0.95}, {"tiles": 0.003}, True)
 
 
 @pytest.mark.parametrize(("lost", "passed"), [(0, True), (6, True), (7, False), (500, False)])
@@ -44,7 +44,9 @@ def test_int8_that_is_better_passes() -> None:
 
 @pytest.mark.parametrize(("lost", "passed"), [(1, True), (2, False)])
 def test_of_few_tiles_one_that_changes_sides_says_nothing(lost: int, passed: bool) -> None:
-    assert gate([0] * 10 + [1] * 10, 0, lost, most_lost=0).passed is passed
+    of_twenty = gate([0] * 10 + [1] * 10, 0, lost, most_lost=0)
+    assert of_twenty.passed is passed
+    assert of_twenty.allowed == {"tiles": 0.05}
 
 
 def test_one_tile_counts_by_the_rarest_label() -> None:
@@ -65,4 +67,4 @@ def test_every_data_set_must_pass() -> None:
 
 
 def test_label_that_was_not_held_out_counts_for_nothing() -> None:
-    assert gate([1] * 10, 0, 0) == Gate({"tiles": 1.0}, {"tiles": 1.0}, 0.003, True)
+    assert gate([1] * 10, 0, 0) == Gate({"tiles": 1.0}, {"tiles": 1.0}, {"tiles": 0.1}, True)
