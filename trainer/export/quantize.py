@@ -33,7 +33,15 @@ def quantize(model: Any, images: NDArray[np.uint8]) -> Any:
     with redirect_stdout(sys.stderr if sys.stderr.isatty() else io.StringIO()):
         chosen = images[np.linspace(0, len(images) - 1, min(_SUBSET, len(images))).astype(int)]
         data = nncf.Dataset([np.ascontiguousarray(image[None, ..., ::-1]) for image in chosen])
-        return nncf.quantize(model, data, subset_size=len(chosen), preset=nncf.QuantizationPreset.MIXED)
+        return nncf.quantize(
+            model,
+            data,
+            subset_size=len(chosen),
+            preset=nncf.QuantizationPreset.MIXED,
+            # The thorough correction takes seconds longer and moves the probabilities of the shipped network by 0.1 points
+            # on average, the fast one by a whole point.
+            fast_bias_correction=False,
+        )
 
 
 def weigh(
