@@ -3,7 +3,7 @@
 PYTHON ?= python3
 DATA ?= ../shared/data
 
-.PHONY: help demo install test check bench bench-trainer model folds comparison lock clean
+.PHONY: help demo install test check bench bench-trainer model folds comparison myriad-runtime lock clean
 
 help:
 	@echo "make demo      a rendered flight, classified and watched on this machine"
@@ -15,6 +15,7 @@ help:
 	@echo "make model     the shipped bundle anew from DATA=$(DATA), in about an hour"
 	@echo "make folds     what the network gets where it has not been (two hours)"
 	@echo "make comparison  TensorFlow, LiteRT, ONNX Runtime and OpenVINO on the same network (an hour)"
+	@echo "make myriad-runtime  .venv-myriad with an old OpenVINO, which drives Movidius sticks"
 	@echo "make lock      resolve requirements/*.txt anew"
 
 demo: .venv-demo/.installed
@@ -71,6 +72,8 @@ comparison: .venv/.installed
 	$(TRAIN) export runs/seed-cnn --out runs/seed-cnn-export
 	$(TRAIN) compare runs/terrain-damage-export runs/seed-cnn-export $(HARVEY) --split given --out docs/comparison
 
+myriad-runtime: .venv-myriad/.installed
+
 # Not by way of the whole environment: that would be made anew from the old lock first.
 lock:
 	@test -x .venv/bin/uv || $(MAKE) install
@@ -79,6 +82,8 @@ lock:
 		.venv/bin/uv pip compile -q pyproject.toml $$extra --universal --generate-hashes --no-header --no-emit-index-url \
 			-o requirements/$$set.txt || exit 1; \
 	done
+	echo openvino==2021.4.2 | .venv/bin/uv pip compile -q - --python-version 3.7 --universal --generate-hashes --no-header \
+		--no-annotate --no-emit-index-url -o requirements/myriad.txt
 
 # What the demo runs and nothing else.
 .venv-demo/.installed: requirements/demo.txt tools/virtual-environment
@@ -90,5 +95,9 @@ lock:
 	.venv/bin/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 
+.venv-myriad/.installed: requirements/myriad.txt tools/myriad-runtime
+	tools/myriad-runtime .venv-myriad
+	@touch $@
+
 clean:
-	rm -rf .venv .venv-demo .mypy_cache .pytest_cache .ruff_cache build dist
+	rm -rf .venv .venv-demo .venv-myriad .mypy_cache .pytest_cache .ruff_cache build dist

@@ -28,7 +28,7 @@ import yaml
 from bench.machine import describe_machine, mosquitto
 from edge.bundle import Bundle
 from edge.capture.image import decode
-from edge.inference import Classifier
+from edge.inference import Classifier, Devices
 from edge.inference.engine import BATCH
 
 _NAME = r"filename:(?P<longitude>-?\d+\.\d+)_(?P<latitude>-?\d+\.\d+)"
@@ -100,7 +100,7 @@ def _is_complete(journal: Path, tiles: Path) -> bool:
 
 def _limit(tiles: Path) -> float:
     """Tiles/s if nothing but decoding and inference were to be done, each of them on all cores in turn."""
-    classifier = Classifier(Bundle.open(), ["CPU"])
+    classifier = Classifier(Bundle.shipped(), Devices(["CPU"]))
     contents = [file.read_bytes() for file in sorted(tiles.rglob("*.jpeg"))]
     images = [decode(content, classifier.tile_px, 10**8).pixels for content in contents[:BATCH]]
 

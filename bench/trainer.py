@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from bench.machine import describe_machine
-from edge.bundle import SHIPPED, Bundle
+from edge.bundle import Bundle
 from edge.inference.openvino import IR_INT8, fix_shape, import_openvino
 
 _EPOCHS = 30
@@ -82,7 +82,7 @@ def _latencies(runs: int) -> tuple[list[float], list[float]]:
 
     openvino = import_openvino()
     core = openvino.Core()
-    bundle = Bundle.open(SHIPPED)
+    bundle = Bundle.shipped()
     xml, weights = (bundle.read(name) for name in IR_INT8)
     models = [core.read_model(xml, openvino.Tensor(np.frombuffer(weights, np.uint8)))]
     with tempfile.TemporaryDirectory() as temporary:

@@ -13,13 +13,15 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edge import __version__
-from edge.arguments import ArgumentParser
+from edge.arguments import ArgumentParser, UsageError, add_command
+from edge.commands_model import add_model_commands
 from edge.config import DEFAULT_PATH, Config, ConfigError, describe, load
 
 if TYPE_CHECKING:
@@ -28,10 +30,6 @@ if TYPE_CHECKING:
 
 _STOP_SIGNALS = frozenset({signal.SIGTERM, signal.SIGINT})
 _ROOM_RETRY_S = 2.0
-
-
-class UsageError(Exception):
-    """The caller made a mistake; the message is one line that says which."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -158,10 +156,10 @@ def rejected_lines(summary: Summary) -> list[str]:
 
 
 def _classify(options: argparse.Namespace) -> int:
-    from edge.bundle import SHIPPED, Bundle
     from edge.classify import classify_images, find_images
     from edge.inference import Classifier
     from edge.messages import encode, observation_message
+    from edge.model import devices_of, open_serving
     from edge.position import Locator
 
     config = load(options.config)
@@ -170,8 +168,10 @@ def _classify(options: argparse.Namespace) -> int:
             raise UsageError(f"{path}: no such file or folder")
     _check_position(options)
     locator = Locator.from_config(options.position or config.position.sources)
-    devices = None if config.model.devices == "auto" else config.model.devices
-    classifier = Classifier(Bundle.open(config.model.bundle or SHIPPED), devices)
+    bundle, reasons = open_serving(config.model)
+    for reason in reasons:
+        logging.warning("%s", reason)
+    classifier = Classifier(bundle, devices_of(config.model))
     failed, separator = 0, ""
     if options.json:
         print('{"type":"FeatureCollection","features":[', end="")
@@ -263,13 +263,7 @@ def _parser() -> ArgumentParser:
     parser.set_defaults(log_level=logging.WARNING)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
-    def command(name: str, run: Callable[[argparse.Namespace], int], text: str, example: str) -> ArgumentParser:
-        added = commands.add_parser(name, help=text, description=text, epilog=f"example: {example}", allow_abbrev=False)
-        added.set_defaults(run=run)
-        added.add_argument("-c", "--config", type=Path, metavar="FILE", help="default: /etc/overflight/overflight.yaml")
-        added.add_argument("--debug", action="store_true", help="log everything, show where an error comes from")
-        return added
-
+    command = partial(add_command, commands)
     run = command("run", _run, "classify what arrives and publish alerts", "overflight run -c overflight.yaml")
     run.set_defaults(log_level=logging.INFO)
     run.add_argument("--once", action="store_true", help="work off what is there, deliver it, print a summary and exit")
@@ -300,6 +294,7 @@ def _parser() -> ArgumentParser:
 
     status = command("status", _status, "say how the daemon of this machine is", "overflight status")
     status.add_argument("--json", action="store_true", help="as JSON")
+    add_model_commands(commands)
     return parser
 
 

@@ -72,11 +72,32 @@ class PositionConfig(_Section, frozen=True):
 class ModelConfig(_Section, frozen=True):
     """What classifies."""
 
-    bundle: Annotated[str, Meta(description="folder of a bundle; empty: the one that ships with the package")] = ""
+    store: Annotated[
+        str,
+        Meta(description="folder that overflight model installs into; empty, or nothing there: the bundle of the package"),
+    ] = "/var/lib/overflight/models"
+    trusted_keys: Annotated[
+        Text, Meta(description="folder of the public keys that bundles must be signed by, and of their withdrawals")
+    ] = "/etc/overflight/keys"
+    allow_unsigned: Annotated[
+        bool, Meta(description="for development: use a bundle that nobody has signed; the status then says so")
+    ] = False
     devices: Annotated[
-        Literal["auto"] | Annotated[list[Literal["GPU", "CPU", "NPU", "TENSORFLOW"]], Meta(min_length=1)],
+        Literal["auto"] | Annotated[list[Literal["MYRIAD", "GPU", "CPU", "NPU", "TENSORFLOW"]], Meta(min_length=1)],
         Meta(description="auto, or an ordered list: the first that works is used, the next one when it fails"),
     ] = "auto"
+    myriad_python: Annotated[
+        str,
+        Meta(
+            description="Python of an OpenVINO up to 2022.3, which drives Movidius sticks (make myriad-runtime); empty: none"
+        ),
+    ] = ""
+    answer_s: Annotated[Seconds, Meta(description="a device that takes longer to answer is left for the next one")] = 5.0
+    retry_s: Annotated[Seconds, Meta(description="a device that was left is tried again after so long")] = 60.0
+    trial_s: Annotated[
+        Seconds,
+        Meta(description="a new model that fails, or says the same of every frame, for so long is left for the one before it"),
+    ] = 30.0
     cache: Annotated[str, Meta(description="folder for compiled models; empty: cache/ beside the journal")] = ""
 
 

@@ -43,6 +43,10 @@ class Conditions:
             _log.warning("%s: %s", room, reason)
         self._changed()
 
+    def announce(self) -> None:
+        """Pass on a change that is no reason: another model."""
+        self._changed()
+
     def reasons(self) -> list[str]:
         """All reasons, each in one line that begins with its room."""
         with self._lock:

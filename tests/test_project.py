@@ -41,7 +41,7 @@ def test_the_readme_names_only_files_that_exist() -> None:
 
 
 def test_the_readme_s_figures_of_the_model_are_those_of_the_bundle() -> None:
-    for name, measured in Bundle.open(SHIPPED).manifest.metrics.items():
+    for name, measured in Bundle.shipped().manifest.metrics.items():
         row = next(line for line in README.splitlines() if line.startswith(f"| {name} "))
         cells = [cell.strip() for cell in row.strip("|").split("|")]
         assert f"{measured['tiles']:,}" in cells
@@ -71,7 +71,7 @@ def test_the_wheel_holds_the_whole_bundle(tmp_path: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         packed = set(archive.namelist())
         entry_points = archive.read(next(name for name in packed if name.endswith("entry_points.txt"))).decode()
-    needed = {"manifest.json", *Bundle.open(SHIPPED).manifest.files}
+    needed = {"manifest.json", *Bundle.shipped().manifest.files}
     assert {f"edge/bundle/{SHIPPED.name}/{name}" for name in needed} <= packed
     assert {"edge/py.typed", "trainer/cli.py"} <= packed
     assert "overflight = edge.cli:main" in entry_points

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.bundle import MANIFEST, Bundle
+from edge.bundle import ANYONE, MANIFEST, Bundle
 from edge.text import one_line
 from trainer.errors import TrainerError
 from trainer.export.record import EXPORT_RECORD, ExportRecord
@@ -77,7 +77,7 @@ def open_predictor(subject: Path, precision: Precision | None = None) -> Predict
 
 def _open_bundle(subject: Path, wanted: Sequence[Precision]) -> Predictor:
     """What a device would run: only files that the manifest names, and the very bytes that were checked."""
-    bundle = Bundle.open(subject)
+    bundle = Bundle.open(subject, ANYONE)
     for name in wanted:
         xml = IR_FILES[name]
         if bundle.has(xml):

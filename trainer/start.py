@@ -9,7 +9,7 @@ from pathlib import Path
 
 import keras
 
-from edge.bundle import Bundle
+from edge.bundle import ANYONE, Bundle
 from edge.text import one_line
 from trainer.errors import TrainerError
 
@@ -58,7 +58,7 @@ def start_from(folder: Path) -> Start:
         BundleError: It is no bundle.
         StartError: It carries no network that can learn.
     """
-    bundle = Bundle.open(folder)
+    bundle = Bundle.open(folder, ANYONE)
     if not bundle.has(TRAINABLE):
         raise StartError(f"bundle {folder}: holds no {TRAINABLE}, so it cannot learn on")
     name = f"{bundle.model.name}-{bundle.model.version} {bundle.model.sha256[:12]}"

@@ -1,16 +1,20 @@
-"""Opens a bundle: every file is read once, after its size, and used only after its hash."""
+"""Opens a bundle: its signature is checked first, every file is read after its size, and used only after its hash."""
 
 from __future__ import annotations
 
-import hashlib
-import os
-import stat
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from edge.bundle.manifest import MANIFEST, MAX_MANIFEST_BYTES, BundleError, FileEntry, Manifest, parse_manifest
-from edge.records import ModelName
+from edge.bundle.files import open_folder, read_checked
+from edge.bundle.header import Header, read_header
+from edge.bundle.keys import TrustedKeys
+from edge.bundle.manifest import MANIFEST, BundleError
+from edge.bundle.trust import Trust
+from edge.text import one_line, printable
 
 SHIPPED = Path(__file__).parent / "terrain-damage"
+EXPECTED = "selftest/expected.json"
 
 
 class Bundle:
@@ -19,29 +23,49 @@ class Bundle:
     Attributes:
         path: The folder.
         model: Name, version and the manifest's hash.
+        signed_by: The trusted key that signed it; None: none did, and none needed to.
     """
 
-    def __init__(self, path: Path, manifest: Manifest, sha256: str) -> None:
+    def __init__(self, path: Path, header: Header) -> None:
         self.path = path
-        self.manifest = manifest
-        self.model = ModelName(manifest.name, manifest.version, sha256)
+        self.manifest = header.manifest
+        self.model = header.model
+        self.signed_by = header.signed_by
 
     @classmethod
-    def open(cls, path: Path | str = SHIPPED) -> Bundle:
+    def open(cls, path: Path | str, trust: Trust) -> Bundle:
         """Open a bundle and check all of its files.
 
+        Args:
+            trust: Whose bundles are taken.
+
         Raises:
-            BundleError: It is missing, incomplete, altered or not a bundle.
+            BundleError: It is missing, incomplete, altered, not trusted or not a bundle.
         """
-        folder = Path(path)
-        try:
-            content = _read_regular(folder / MANIFEST, MAX_MANIFEST_BYTES)
-            manifest = parse_manifest(content)
-            for name, entry in manifest.files.items():
-                _checked(folder, name, entry)
-        except BundleError as error:
-            raise BundleError(f"bundle {folder}: {error}") from error
-        return cls(folder, manifest, hashlib.sha256(content).hexdigest())
+        with open_bundle(Path(path)) as folder:
+            header = read_header(folder, trust)
+            for name, entry in header.manifest.files.items():
+                read_checked(folder, name, entry, lambda piece: None)
+        return cls(Path(path), header)
+
+    @classmethod
+    def shipped(cls) -> Bundle:
+        """Open the bundle that came with the package, and is trusted as the package is.
+
+        Raises:
+            BundleError: It is incomplete or altered.
+        """
+        return cls.open(SHIPPED, Trust(TrustedKeys.packaged(), allow_unsigned=True))
+
+    @property
+    def is_shipped(self) -> bool:
+        """Whether it is the bundle that came with the package."""
+        return self.path == SHIPPED
+
+    @property
+    def has_selftest(self) -> bool:
+        """Whether it says how it can be tested."""
+        return self.has(EXPECTED)
 
     def read(self, name: str) -> bytes:
         """The bytes of a file that the manifest names, checked again: what was verified is what is used.
@@ -49,44 +73,33 @@ class Bundle:
         Raises:
             BundleError: The manifest does not name it, or it is not the file that the manifest names.
         """
-        try:
-            return _checked(self.path, name, self.manifest.files[name])
-        except KeyError:
-            raise BundleError(f"bundle {self.path}: the manifest names no {name}") from None
-        except BundleError as error:
-            raise BundleError(f"bundle {self.path}: {error}") from error
+        if not self.has(name):
+            raise BundleError(printable(f"bundle {self.path}: the manifest names no {name}"))
+        content: list[bytes] = []
+        with open_bundle(self.path) as folder:
+            read_checked(folder, name, self.manifest.files[name], content.append)
+        return b"".join(content)
 
     def has(self, name: str) -> bool:
         """Whether the manifest names a file."""
         return name in self.manifest.files
 
 
-def _checked(folder: Path, name: str, entry: FileEntry) -> bytes:
-    content = _read_regular(folder / name, entry.bytes)
-    if len(content) != entry.bytes:
-        raise BundleError(f"{name} has {len(content)} bytes, the manifest says {entry.bytes}")
-    if hashlib.sha256(content).hexdigest() != entry.sha256:
-        raise BundleError(f"{name} is altered: its SHA-256 is not the manifest's")
-    return content
+@contextmanager
+def open_bundle(path: Path) -> Iterator[int]:
+    """Open the folder of a bundle; bundle errors in the block come out naming the bundle.
 
-
-def _read_regular(path: Path, limit: int) -> bytes:
-    """Read a file that is no link, device or pipe, and no longer than `limit` bytes."""
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    except FileNotFoundError:
-        raise BundleError(f"{path.name} is missing") from None
-    except OSError as error:
-        raise BundleError(f"{path.name} cannot be read: {error.strerror}") from error
-    try:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode):
-            raise BundleError(f"{path.name} is not a regular file")
-        if status.st_size > limit:
-            raise BundleError(f"{path.name} has {status.st_size} bytes, at most {limit} are allowed")
-        with os.fdopen(descriptor, "rb", closefd=False) as file:
-            return file.read(limit + 1)
-    except OSError as error:
-        raise BundleError(f"{path.name} cannot be read: {error.strerror}") from error
-    finally:
-        os.close(descriptor)
+    Raises:
+        BundleError: There is no such folder.
+    """
+    with ExitStack() as opened:
+        try:
+            folder = opened.enter_context(open_folder(path))
+        except FileNotFoundError:
+            raise BundleError(printable(f"bundle {path}: {MANIFEST} is missing")) from None
+        except OSError as error:
+            raise BundleError(printable(f"bundle {path}: {MANIFEST} cannot be read: {one_line(error)}")) from error
+        try:
+            yield folder
+        except BundleError as error:
+            raise type(error)(printable(f"bundle {path}: {error}")) from error

@@ -8,16 +8,23 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
+from edge.bundle.limits import (
+    MAX_BUNDLE_BYTES,
+    MAX_CALIBRATION_DATA,
+    MAX_FILE_BYTES,
+    MAX_FILES,
+    MAX_LABELS,
+    MAX_MANIFEST_BYTES,
+    MAX_METRICS_LEVELS,
+    MAX_PATH_LETTERS,
+    MAX_PATH_PART_LETTERS,
+)
 from edge.text import one_line
 
 MANIFEST = "manifest.json"
-MAX_MANIFEST_BYTES = 1 << 20
-MAX_FILES = 64
-MAX_FILE_BYTES = 1 << 30
-MAX_LABELS = 1000
-MAX_CALIBRATION_DATA = 64
+SIGNATURE = "manifest.sig"
 
-_PATH_PART = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}")
+_PATH_PART = re.compile(rf"[A-Za-z0-9_][A-Za-z0-9_.-]{{0,{MAX_PATH_PART_LETTERS - 1}}}")
 
 Name = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9-]{0,63}\Z")]
 Sha256 = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
@@ -96,8 +103,26 @@ class Manifest(_Strict, frozen=True):
         if not set(self.alert_labels) <= set(self.labels):
             raise ValueError("alert_labels: expected some of labels")
         for path in self.files:
-            if not all(_PATH_PART.fullmatch(part) for part in path.split("/")):
-                raise ValueError(f"files: {path!a} is not a plain path below the bundle")
+            self._check_path(path)
+        if self.total_bytes > MAX_BUNDLE_BYTES:
+            raise ValueError(f"files: {self.total_bytes} bytes together, at most {MAX_BUNDLE_BYTES} are allowed")
+        if _levels(self.metrics) > MAX_METRICS_LEVELS:
+            raise ValueError(f"metrics: more than {MAX_METRICS_LEVELS} objects and lists inside each other")
+
+    @property
+    def total_bytes(self) -> int:
+        """Of all files together."""
+        return sum(entry.bytes for entry in self.files.values())
+
+    def _check_path(self, path: str) -> None:
+        parts = path.split("/")
+        if len(path) > MAX_PATH_LETTERS or not all(_PATH_PART.fullmatch(part) for part in parts):
+            raise ValueError(f"files: {path[: MAX_PATH_LETTERS + 1]!a} is not a plain path below the bundle")
+        if path in {MANIFEST, SIGNATURE}:
+            raise ValueError(f"files: {path} cannot name itself")
+        for end in range(1, len(parts)):
+            if "/".join(parts[:end]) in self.files:
+                raise ValueError(f"files: {'/'.join(parts[:end])} is a file, and {path} lies in it")
 
 
 def parse_manifest(content: bytes) -> Manifest:
@@ -112,3 +137,12 @@ def parse_manifest(content: bytes) -> Manifest:
         return msgspec.json.decode(content, type=Manifest)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise BundleError(f"{MANIFEST}: {one_line(error)}") from error
+
+
+def _levels(value: Any) -> int:
+    """How many objects and lists lie inside each other."""
+    levels, inner = 0, [value]
+    while inner := [each for each in inner if isinstance(each, dict | list)]:
+        levels += 1
+        inner = [each for outer in inner for each in (outer.values() if isinstance(outer, dict) else outer)]
+    return levels

@@ -17,19 +17,20 @@ from typing import Annotated, Literal, NewType
 import msgspec
 from msgspec import Meta
 
-from edge.bundle.manifest import MANIFEST, BundleError
+from edge.bundle.limits import MAX_KEY_BYTES, MAX_SIGNATURE_BYTES
+from edge.bundle.manifest import MANIFEST, SIGNATURE, BundleError
 from edge.text import one_line
 
-SIGNATURE = "manifest.sig"
 ALGORITHM: Literal["ed25519"] = "ed25519"
-MAX_SIGNATURE_BYTES = 1024
-MAX_KEY_TEXT_BYTES = 512
 
 _KEY_KIND = "overflight-ed25519"
 _KEY_BYTES = 32
 _SIGNATURE_BYTES = 64
 _ID_DIGITS = 16
 _KEY_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}")
+
+KEY_ID = rf"[0-9a-f]{{{_ID_DIGITS}}}"
+"""What the id of a key looks like."""
 
 KeyId = NewType("KeyId", str)
 """The first 16 hexadecimal digits of the SHA-256 of a public key's 32 bytes."""
@@ -70,7 +71,7 @@ class PublicKey:
         Raises:
             BundleError: It is no such line.
         """
-        words = text.split() if len(text) <= MAX_KEY_TEXT_BYTES else []
+        words = text.split() if len(text) <= MAX_KEY_BYTES else []
         if len(words) != 3 or words[0] != _KEY_KIND or len(text.strip().splitlines()) != 1:
             raise BundleError(f"public key: expected one line, {_KEY_KIND} <base64> <name>")
         try:
@@ -83,7 +84,7 @@ class PublicKey:
 class Signature(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The content of ``manifest.sig``."""
 
-    key: Annotated[str, Meta(pattern=rf"^[0-9a-f]{{{_ID_DIGITS}}}\Z")]
+    key: Annotated[str, Meta(pattern=rf"^{KEY_ID}\Z")]
     algorithm: Literal["ed25519"]
     signature: Annotated[bytes, Meta(min_length=_SIGNATURE_BYTES, max_length=_SIGNATURE_BYTES)]
 
@@ -97,9 +98,13 @@ def parse_signature(content: bytes) -> Signature:
     if len(content) > MAX_SIGNATURE_BYTES:
         raise BundleError(f"{SIGNATURE} has {len(content)} bytes, at most {MAX_SIGNATURE_BYTES} are allowed")
     try:
-        return msgspec.json.decode(content, type=Signature)
+        signature = msgspec.json.decode(content, type=Signature)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise BundleError(f"{SIGNATURE}: {one_line(error)}") from error
+    # The last letter of base64 has bits that say nothing: a file in which they are flipped is an altered one all the same.
+    if msgspec.json.encode(signature.signature) not in content:
+        raise BundleError(f"{SIGNATURE}: the signature is not written as base64 writes it")
+    return signature
 
 
 def verify(manifest: bytes, signature: bytes, keys: Iterable[PublicKey]) -> KeyId:

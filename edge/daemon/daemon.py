@@ -22,19 +22,17 @@ from pathlib import Path
 import msgspec
 
 from edge import __version__
-from edge.bundle import SHIPPED, Bundle
 from edge.capture.directory import DirectorySource, FoundFile
 from edge.config import Config
 from edge.daemon.counters import Counters, Summary
 from edge.daemon.lane import Found, Lane, Recorded
+from edge.daemon.models import Models
 from edge.daemon.recorder import Recorder
 from edge.health import Conditions, MachineWatch
-from edge.inference import Classifier
 from edge.inference.engine import BATCH, Mode
 from edge.journal import Journal
 from edge.messages import HealthMessage, Model, StatusMessage, rfc3339, utc_now
 from edge.position import Locator
-from edge.triage import Triage
 from edge.uplink import Uplink
 
 _log = logging.getLogger(__name__)
@@ -67,7 +65,6 @@ class Daemon:
         """
         self._config = config
         locator = Locator.from_config(config.position.sources)
-        self._bundle = Bundle.open(config.model.bundle or SHIPPED)
         journal_path = Path(config.journal.path).absolute()
         self._status_path = status_path(journal_path)
         self._stopping = threading.Event()
@@ -78,15 +75,11 @@ class Daemon:
         try:
             self._conditions = Conditions(self._announce)
             self._uplink = Uplink(config.uplink, config.device, self._journal, self.status, self._condition("uplink"))
-            devices = None if config.model.devices == "auto" else config.model.devices
-            cache = Path(config.model.cache) if config.model.cache else journal_path.parent / "cache"
             mode: Mode = "latency" if DirectorySource.live else "throughput"
-            self._classifier = Classifier(self._bundle, devices, mode, cache, self._condition("inference"))
+            self._models = Models(config, journal_path.parent, mode, self._conditions)
         except BaseException:
             self._journal.close()
             raise
-        threshold = self._bundle.manifest.threshold if config.triage.threshold is None else config.triage.threshold
-        triage = Triage(self._bundle.manifest.alert_labels, threshold)
         self._source = DirectorySource(config.capture, self._journal.outcome_of)
         self._machine = MachineWatch(journal_path.parent)
         self._counters = Counters()
@@ -95,9 +88,8 @@ class Daemon:
         self._lanes = [
             Lane(
                 source=self._source,
-                classifier=self._classifier,
+                models=self._models,
                 locator=locator,
-                triage=triage,
                 found=self._found,
                 recorded=self._recorded,
                 stopping=self._stopping,
@@ -128,10 +120,11 @@ class Daemon:
         lanes = [self._thread("classify", lane.run) for lane in self._lanes]
         record = self._thread("record", self._recorder.run)
         health = self._thread("health", self._health)
+        follow = self._thread("models", lambda: self._models.watch(self._stopping))
         self._running = True
         self._save_status(self.status())
         self._uplink.start(self._fail)
-        for thread in (find, *lanes, record, health):
+        for thread in (find, *lanes, record, health, follow):
             thread.start()
         try:
             self._wait([find, *lanes], progress)
@@ -147,11 +140,12 @@ class Daemon:
             self._uplink.stop()
             self._save_status(msgspec.structs.replace(self.status(), state="offline", reasons=["stopped"]))
             self.unfinished = any(thread.is_alive() for thread in (find, *lanes, record))
+            self._models.close()
             if not self.unfinished:
                 self._journal.close()
         if self._error is not None:
             raise self._error
-        engine = self._classifier.engine
+        engine = self._models.current.classifier.engine
         return self._counters.summary(
             delivered=self._uplink.delivered, waiting=self._journal.waiting, engine=f"{engine.name} on {engine.device}"
         )
@@ -169,8 +163,8 @@ class Daemon:
     def status(self) -> StatusMessage:
         """How the device is now."""
         reasons = self._conditions.reasons()
-        model = self._bundle.model
-        engine = self._classifier.current
+        serving = self._models.current
+        model, engine = serving.bundle.model, serving.classifier.current
         return StatusMessage(
             device=self._config.device,
             state="degraded" if reasons else "online",

@@ -10,15 +10,15 @@ from typing import TypeAlias
 
 from edge.capture.directory import DirectorySource, FileChangedError, FoundFile
 from edge.capture.headers import ImageError, IncompleteImageError
-from edge.inference import Classifier
+from edge.daemon.models import Models, Serving
+from edge.inference import EngineError
 from edge.inference.classifier import Started
 from edge.inference.engine import BATCH
 from edge.journal import FrameRecord
 from edge.messages import rfc3339
 from edge.position import Locator
-from edge.records import Frame, Observation, Tile
+from edge.records import Frame, Observation, Prediction, Tile
 from edge.text import one_line
-from edge.triage import Triage
 
 Found: TypeAlias = "queue.Queue[FoundFile | None]"
 Recorded: TypeAlias = "queue.Queue[list[tuple[FoundFile, FrameRecord | None]] | None]"
@@ -34,17 +34,15 @@ class Lane:
         self,
         *,
         source: DirectorySource,
-        classifier: Classifier,
+        models: Models,
         locator: Locator,
-        triage: Triage,
         found: Found,
         recorded: Recorded,
         stopping: threading.Event,
     ) -> None:
         self._source = source
-        self._classifier = classifier
+        self._models = models
         self._locator = locator
-        self._triage = triage
         self._found = found
         self._recorded = recorded
         self._stopping = stopping
@@ -84,24 +82,26 @@ class Lane:
         return batch, True
 
     def _start(self, batch: Iterable[FoundFile]) -> list[_Running]:
+        # The model of a batch is one and the same, whatever is activated meanwhile.
+        serving = self._models.current
         loaded = []
         for found in batch:
             # What is left now is found again at the next start.
             if self._stopping.is_set():
                 break
-            frame = self._load(found)
+            frame = self._load(found, serving)
             if frame is not None:
                 loaded.append((found, frame))
         running, at = [], 0
-        for request in self._classifier.start([frame.pixels for _, frame in loaded]):
-            running.append(_Running(request, loaded[at : at + request.count]))
+        for request in serving.classifier.start([frame.pixels for _, frame in loaded]):
+            running.append(_Running(request, serving, loaded[at : at + request.count]))
             at += request.count
         return running
 
-    def _load(self, found: FoundFile) -> Frame | None:
+    def _load(self, found: FoundFile, serving: Serving) -> Frame | None:
         """The decoded frame; None if it cannot be had, with what became of the file seen to."""
         try:
-            return self._source.load(found, self._classifier.tile_px)
+            return self._source.load(found, serving.classifier.tile_px)
         except FileChangedError:
             self._source.put_back(found)
         except FileNotFoundError:
@@ -117,20 +117,41 @@ class Lane:
         return None
 
     def _collect(self, running: _Running) -> None:
+        serving, predictions = self._predictions(running)
+        self._models.saw(serving, predictions)
         records: list[tuple[FoundFile, FrameRecord | None]] = []
-        for (found, frame), prediction in zip(running.frames, running.request.predictions(), strict=True):
+        for (found, frame), prediction in zip(running.frames, predictions, strict=True):
             tile = Tile(0, 0, frame.width, frame.height)
             observation = Observation(frame, tile, prediction, self._locator.locate(frame))
-            alert = self._triage.decide(observation)
+            alert = serving.triage.decide(observation)
             alerts = () if alert is None else (alert,)
             record = FrameRecord(frame.key, rfc3339(frame.captured_at), "observed", None, (observation,), alerts)
             records.append((found, record))
         self._recorded.put(records)
 
+    def _predictions(self, running: _Running) -> tuple[Serving, list[Prediction]]:
+        """Of the model that it was begun with or, should that fail on every engine, of the one to go back to.
+
+        Raises:
+            EngineError: There is none.
+        """
+        serving = running.serving
+        try:
+            return serving, running.request.predictions()
+        except EngineError as error:
+            failure = error
+        while True:
+            serving = self._models.leave(serving, failure)
+            try:
+                return serving, serving.classifier.classify([frame.pixels for _, frame in running.frames])
+            except EngineError as error:
+                failure = error
+
 
 @dataclass(frozen=True, slots=True)
 class _Running:
-    """A request with the frames that it is about."""
+    """A request with the model that it asks and the frames that it is about."""
 
     request: Started
+    serving: Serving
     frames: list[tuple[FoundFile, Frame]]

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import msgspec
 
-from edge.cli import UsageError, rejected_lines
+from edge.arguments import UsageError
+from edge.cli import rejected_lines
 from edge.config import CaptureConfig, Config, JournalConfig, PositionConfig
 from edge.daemon import Daemon, Summary
 from edge.demo.broker import EmbeddedBroker

@@ -1,6 +1,7 @@
 """How a tile becomes a prediction."""
 
 from edge.inference.classifier import Classifier
+from edge.inference.devices import Devices
 from edge.inference.engine import EngineError
 
-__all__ = ["Classifier", "EngineError"]
+__all__ = ["Classifier", "Devices", "EngineError"]

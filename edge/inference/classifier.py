@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from edge.bundle import Bundle
-from edge.inference.engine import BATCH, Engine, EngineError, Loader, Mode, Request, Result
-from edge.inference.ladder import Ladder
-from edge.inference.openvino import OpenVinoEngine
-from edge.inference.tensorflow import load_tensorflow
+from edge.inference.devices import ANY_DEVICE, Devices, check, rungs
+from edge.inference.engine import BATCH, Engine, EngineError, Request, Result
+from edge.inference.ladder import Ladder, Told
 from edge.records import Prediction
 
 if TYPE_CHECKING:
@@ -22,39 +20,27 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-_TENSORFLOW = "TENSORFLOW"
-
 # Pixels of larger images go in fewer at a time: inside the graph each takes sixteen times its bytes.
 _RUN_BYTES = 4 << 20
-_AUTO = ("CPU", _TENSORFLOW)
 
 
-def _log_reason(reason: str) -> None:
-    _log.warning("inference: %s", reason)
+def _log_reason(rung: str, reason: str | None) -> None:
+    _log.warning("inference: %s", reason or f"{rung} is used again")
 
 
 class Classifier:
     """A bundle on an engine.
 
-    >>> classifier = Classifier(Bundle.open())
+    >>> classifier = Classifier(Bundle.shipped())
     >>> classifier.classify([cv2.imread("ruin.jpeg")])[0].label
     'damaged'
     """
 
-    def __init__(
-        self,
-        bundle: Bundle,
-        devices: Sequence[str] | None = None,
-        mode: Mode = "throughput",
-        cache: Path | None = None,
-        degraded: Callable[[str], None] = _log_reason,
-    ) -> None:
+    def __init__(self, bundle: Bundle, devices: Devices = ANY_DEVICE, told: Told = _log_reason) -> None:
         """
         Args:
-            devices: In order of preference, out of OpenVINO's names and TENSORFLOW; None: CPU, then TensorFlow.
-            mode: Throughput where images wait in line, latency where the newest counts.
-            cache: Folder for compiled models.
-            degraded: Is told in one line why an engine was left for a worse one; by default the log is.
+            devices: What it may run on.
+            told: Is told in one line why an engine was left for a worse one, and when it is back; by default the log is.
 
         Raises:
             EngineError: No engine works.
@@ -62,16 +48,11 @@ class Classifier:
         self._model = bundle.model
         self._labels = bundle.manifest.labels
         self.tile_px = (bundle.manifest.input.height, bundle.manifest.input.width)
-        rungs: list[tuple[str, Loader]] = [
-            (
-                device,
-                partial(load_tensorflow, bundle)
-                if device == _TENSORFLOW
-                else partial(OpenVinoEngine, bundle, device, mode, cache),
-            )
-            for device in devices or _AUTO
-        ]
-        self._ladder = Ladder(rungs, degraded)
+        self._ladder = Ladder(rungs(bundle, devices), told, partial(check, bundle), retry_s=devices.retry_s)
+
+    def close(self) -> None:
+        """Try no lost engine again; requests that still run come to their end."""
+        self._ladder.close()
 
     @property
     def engine(self) -> Engine:

@@ -10,12 +10,15 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from edge.bundle.selftest import Weights
     from edge.records import Image
 
 Mode = Literal["throughput", "latency"]
 
 # Tiles in one request when many wait. Larger requests are no faster (measured: 8 against 16 tiles, 128x128, 2 cores).
 BATCH = 8
+# An answer takes milliseconds; a device that needs seconds hangs.
+ANSWER_S = 5.0
 
 
 class EngineError(Exception):
@@ -42,15 +45,20 @@ class Request(Protocol):
         """Wait for the end of the request; call it once.
 
         Raises:
-            EngineError: The model failed.
+            EngineError: The model failed, or gave no answer in time.
         """
 
 
 class Engine(Protocol):
-    """A runtime that executes a model on a device. Any thread may start requests."""
+    """A runtime that executes a model on a device. Any thread may start requests.
+
+    Attributes:
+        weights: What it computes with: the network as it was trained, or quantized.
+    """
 
     name: str
     device: str
+    weights: Weights
 
     def start(self, images: Sequence[Image]) -> Request:
         """Begin to classify images of one size, `BATCH` at most.
@@ -58,6 +66,9 @@ class Engine(Protocol):
         Raises:
             EngineError: The request cannot be started.
         """
+
+    def close(self) -> None:
+        """Let go of what lies outside of this process; requests that still run on that fail. Any number of times."""
 
 
 Loader = Callable[[], Engine]

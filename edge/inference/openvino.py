@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from edge.bundle import Bundle, BundleError
-from edge.inference.engine import BATCH, EngineError, Mode, Request, Result
+from edge.inference.bound import no_answer
+from edge.inference.engine import ANSWER_S, BATCH, EngineError, Mode, Request, Result
 
 if TYPE_CHECKING:
+    from edge.bundle.selftest import Weights
     from edge.records import Image
 
 IR = ("ir/model.xml", "ir/model.bin")
@@ -31,12 +33,13 @@ class OpenVinoEngine:
 
     name = "openvino"
 
-    def __init__(self, bundle: Bundle, device: str, mode: Mode, cache: Path | None) -> None:
+    def __init__(self, bundle: Bundle, device: str, mode: Mode, cache: Path | None, answer_s: float = ANSWER_S) -> None:
         """
         Args:
             device: OpenVINO's name of it: CPU, GPU, NPU.
             mode: Throughput where frames wait in line, latency where the newest frame counts.
             cache: Folder for compiled models.
+            answer_s: A request that takes longer has failed.
 
         Raises:
             EngineError: OpenVINO is not installed, or the model cannot be loaded on this device.
@@ -48,15 +51,16 @@ class OpenVinoEngine:
             core = openvino.Core()
             if cache is not None:
                 core.set_property({"CACHE_DIR": str(cache)})
-            xml_name, weights_name = IR_INT8 if device == "CPU" and bundle.has(IR_INT8[0]) else IR
+            self.weights: Weights = "int8" if device == "CPU" and bundle.has(IR_INT8[0]) else "float"
+            xml_name, weights_name = IR_INT8 if self.weights == "int8" else IR
             xml, weights = bundle.read(xml_name), bundle.read(weights_name)
             model = core.read_model(xml, openvino.Tensor(np.frombuffer(weights, np.uint8)))
             # FP32 everywhere: by itself a CPU would choose the precision, and two machines would answer differently.
             properties = {"PERFORMANCE_HINT": mode.upper(), "INFERENCE_PRECISION_HINT": "f32"}
-            self._any = _Requests(core.compile_model(model, device, properties), openvino)
+            self._any = _Requests(core.compile_model(model, device, properties), openvino, answer_s)
             self._count = BATCH if mode == "throughput" else 1
             fix_shape(model, (self._count, *self._size, 3))
-            self._fixed = _Requests(core.compile_model(model, device, properties), openvino)
+            self._fixed = _Requests(core.compile_model(model, device, properties), openvino, answer_s)
         except (ImportError, RuntimeError, OSError, BundleError) as error:
             raise EngineError(f"OpenVINO on {device}: {_last_line(error)}") from error
 
@@ -65,20 +69,24 @@ class OpenVinoEngine:
         fits = len(images) == self._count and images[0].shape[:2] == self._size
         return (self._fixed if fits else self._any).start(images)
 
+    def close(self) -> None:
+        """As in `Engine`: all of it lies in this process."""
+
 
 class _Requests:
     """The requests of one compiled model. As many are made as are ever in flight at once, and used again."""
 
-    def __init__(self, compiled: Any, openvino: Any) -> None:
+    def __init__(self, compiled: Any, openvino: Any, answer_s: float) -> None:
         self._compiled = compiled
         self._openvino = openvino
+        self._answer_s = answer_s
         self._free: deque[_Request] = deque()
 
     def start(self, images: Sequence[Image]) -> _Request:
         try:
             request = self._free.pop()
         except IndexError:
-            request = _Request(self._compiled.create_infer_request(), self._openvino, self._free)
+            request = _Request(self._compiled.create_infer_request(), self._openvino, self._free, self._answer_s)
         request.start(images)
         return request
 
@@ -86,7 +94,8 @@ class _Requests:
 class _Request:
     """A request, the memory that its input lies in, and the pool that it goes back to."""
 
-    def __init__(self, request: Any, openvino: Any, free: deque[_Request]) -> None:
+    def __init__(self, request: Any, openvino: Any, free: deque[_Request], answer_s: float) -> None:
+        self._answer_s = answer_s
         self._request = request
         self._openvino = openvino
         self._free = free
@@ -106,12 +115,25 @@ class _Request:
 
     def result(self) -> Result:
         try:
-            self._request.wait()
+            if not self._request.wait_for(round(self._answer_s * 1000)):
+                raise no_answer(self._answer_s)
             result = Result(np.array(self._request.get_output_tensor(0).data, np.float32), self._request.latency)
         except RuntimeError as error:
             raise EngineError(f"OpenVINO: {_last_line(error)}") from error
         self._free.append(self)
         return result
+
+
+def offered_devices() -> list[str]:
+    """The devices of this machine that OpenVINO has a plugin and a driver for, by its names: CPU, GPU.0, NPU.
+
+    Raises:
+        EngineError: OpenVINO is not installed.
+    """
+    try:
+        return [str(device) for device in import_openvino().Core().available_devices]
+    except (ImportError, RuntimeError, OSError) as error:
+        raise EngineError(f"OpenVINO: {_last_line(error)}") from error
 
 
 def import_openvino() -> Any:

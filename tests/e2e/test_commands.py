@@ -18,7 +18,7 @@ from edge.bundle import SHIPPED
 from tests.conftest import Mosquitto, Overflight, free_port
 from tests.e2e.conftest import HARVEY_NAME, ruins
 
-COMMANDS = ["run", "classify", "demo", "watch", "config", "status"]
+COMMANDS = ["run", "classify", "demo", "watch", "config", "status", "model"]
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -500,7 +500,14 @@ def everything_changed() -> Config:
                 "max_pixels": 1,
             },
             "position": {"sources": [r"filename:(?P<longitude>-?\d+)_(?P<latitude>-?\d+)", "fixed:-1,2", "exif"]},
-            "model": {"bundle": "null", "devices": ["NPU", "CPU"], "cache": "~"},
+            "model": {
+                "bundle": "null",
+                "store": "",
+                "trusted_keys": "0x10",
+                "allow_unsigned": True,
+                "devices": ["NPU", "CPU"],
+                "cache": "~",
+            },
             "triage": {"threshold": 0.123456789},
             "uplink": {
                 "url": "mqtts://[::1]:8884",

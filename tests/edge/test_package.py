@@ -36,7 +36,7 @@ def test_importing_the_package_loads_neither_a_runtime_nor_a_decoder() -> None:
 
 
 def test_opening_a_bundle_loads_neither_a_runtime_nor_a_decoder() -> None:
-    loaded = loaded_by("import edge; edge.Bundle.open()")
+    loaded = loaded_by("import edge; edge.Bundle.shipped()")
 
     assert not loaded & {"tensorflow", "ai_edge_litert", "keras", "openvino", "cv2", "numpy"}
 

@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from edge.bundle import Bundle
+from edge.bundle import ANYONE, Bundle
 from edge.capture.directory import key_of
 from edge.journal import FrameRecord, Journal
 from edge.messages import rfc3339, uuid7
@@ -368,5 +368,5 @@ def test_a_device_s_frames_become_a_new_bundle(
     new = ("pack", tmp_path / "export", "--name", "town", "--version", 4, "--out", tmp_path / "town-4")
     assert train(*new, "--reference", packed, "--most-lost", 1) == 0
     assert "labelled: balanced accuracy" in capsys.readouterr().out
-    bundle = Bundle.open(tmp_path / "town-4")
+    bundle = Bundle.open(tmp_path / "town-4", ANYONE)
     assert (bundle.model.version, bundle.manifest.metrics["labelled"]["tiles"]) == (4, 8)

@@ -14,8 +14,8 @@ import cv2
 import numpy as np
 import pytest
 
-from edge.bundle import SHIPPED, Bundle, PublicKey, verify
-from edge.inference import Classifier
+from edge.bundle import ANYONE, SHIPPED, Bundle, PublicKey, verify
+from edge.inference import Classifier, Devices
 from trainer.cli import main
 from trainer.export.record import ExportRecord
 from trainer.pack import choose_alert_labels
@@ -59,7 +59,7 @@ def change_record(export: Path, **changes: Any) -> None:
 
 
 def test_a_bundle_opens_classifies_and_says_what_its_export_knew(packed: Path, exported: Path) -> None:
-    bundle = Bundle.open(packed)
+    bundle = Bundle.open(packed, ANYONE)
     record = ExportRecord.open(exported)
     manifest = bundle.manifest
     assert (bundle.model.name, bundle.model.version) == ("town", 3)
@@ -75,13 +75,13 @@ def test_a_bundle_opens_classifies_and_says_what_its_export_knew(packed: Path, e
     assert manifest.calibration.fitted_on == ("rendered",)
     images = [image for image, _ in render_scenes((128, 128))]
     for device in ("CPU", "TENSORFLOW"):
-        for prediction in Classifier(bundle, [device]).classify(images):
+        for prediction in Classifier(bundle, Devices([device])).classify(images):
             assert sum(prediction.probabilities.values()) == pytest.approx(1, abs=1e-3)
 
 
 def test_a_bundle_holds_only_what_its_manifest_names_and_its_signature(packed: Path) -> None:
     files = set(hashes(packed))
-    assert files == {"manifest.json", "manifest.sig", *Bundle.open(packed).manifest.files}
+    assert files == {"manifest.json", "manifest.sig", *Bundle.open(packed, ANYONE).manifest.files}
     assert {"ir/model.xml", "ir/model-int8.bin", "tensorflow/model.tflite", "trainer/model.keras"} <= files
     assert not any("fp32" in file or "onnx" in file for file in files)
 
@@ -109,7 +109,7 @@ def test_the_self_test_holds_what_the_engines_say_of_its_scenes(packed: Path) ->
     assert [image.shape for image in images] == [(128, 128, 3)] * 4 + [(256, 256, 3)] * 4
     assert len({image.tobytes() for image in images}) == 8
     for device, kind in (("CPU", "int8"), ("TENSORFLOW", "float")):
-        given = Classifier(Bundle.open(packed), [device]).classify(images)
+        given = Classifier(Bundle.open(packed, ANYONE), Devices([device])).classify(images)
         for prediction, scene in zip(given, expected["scenes"], strict=True):
             assert list(prediction.probabilities.values()) == pytest.approx(scene["probabilities"][kind], abs=0.01)
 
@@ -143,14 +143,14 @@ def test_an_unsigned_bundle_says_that_devices_refuse_it(
     assert pack(exported, tmp_path / "bundle", "--threshold", 0.25, "--ground-sample-distance-m", 0.5) == 0
     assert "warning: not signed: a device that trusts keys will refuse it" in capsys.readouterr().err
     assert not (tmp_path / "bundle" / "manifest.sig").exists()
-    manifest = Bundle.open(tmp_path / "bundle").manifest
+    manifest = Bundle.open(tmp_path / "bundle", ANYONE).manifest
     assert (manifest.threshold, manifest.input.ground_sample_distance_m) == (0.25, 0.5)
 
 
 def test_a_threshold_is_chosen_for_a_wanted_recall(exported: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     # Data and split are those of the run.
     assert pack(exported, tmp_path / "bundle", "--recall", 0.9) == 0
-    threshold = Bundle.open(tmp_path / "bundle").manifest.threshold
+    threshold = Bundle.open(tmp_path / "bundle", ANYONE).manifest.threshold
     said = capsys.readouterr()
     assert f"threshold {threshold:.6f}: finds 9" in said.out
     assert "split otherwise" not in said.err
@@ -176,7 +176,7 @@ def test_an_export_without_int8_and_fallback_is_packed_and_says_so(
     assert "left out: LiteRT: cannot be made of an ONNX file" in said
     assert "left out: SavedModel" in said
     assert "fit cannot learn on" in said
-    bundle = Bundle.open(tmp_path / "bundle")
+    bundle = Bundle.open(tmp_path / "bundle", ANYONE)
     expected = json.loads(bundle.read("selftest/expected.json"))
     assert expected["tolerance"] == {"float": 0.01}
     assert all(list(scene["probabilities"]) == ["float"] for scene in expected["scenes"])
@@ -202,8 +202,8 @@ def ruin_litert(export: Path) -> None:
 @pytest.mark.parametrize(
     ("damage", "reason"),
     [
-        (swap_litert, "self-test: LiteRT gives "),
-        (swap_saved_model, "self-test: SavedModel gives "),
+        (swap_litert, "self-test: litert on CPU gives "),
+        (swap_saved_model, "self-test: tensorflow on CPU gives "),
         (ruin_litert, "self-test: LiteRT: "),
         (lambda export: (export / "ir" / "model.bin").unlink(), "names model.bin, which is missing"),
         (lambda export: (export / "ir" / "model-int8.xml").unlink(), "names model-int8.xml, which is missing"),

@@ -58,7 +58,7 @@ def test_precisions_are_different_files(tiny_export: Path, images: np.ndarray) -
 
 def test_bundle_is_asked_as_well() -> None:
     predictor = open_predictor(SHIPPED)
-    assert predictor.labels == Bundle.open(SHIPPED).manifest.labels
+    assert predictor.labels == Bundle.shipped().manifest.labels
     assert predictor.probabilities(np.zeros((2, 128, 128, 3), np.uint8)).shape == (2, len(predictor.labels))
 
 

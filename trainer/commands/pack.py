@@ -81,7 +81,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """As in `Command`."""
-    from edge.bundle import Bundle
+    from edge.bundle import ANYONE, Bundle
     from trainer.export.record import ExportRecord
     from trainer.keys import load_private_key, read_password
     from trainer.pack import PackError, Recipe, check_target, choose_alert_labels, pack
@@ -105,7 +105,7 @@ def run(options: argparse.Namespace) -> int:
         recipe = replace(recipe, key=load_private_key(options.key, password))
     if options.reference is not None:
         # Said before what takes long.
-        Bundle.open(options.reference)
+        Bundle.open(options.reference, ANYONE)
     if options.reference is not None or options.recall is not None:
         parts = _parts(options, record)
         with _status("measuring"):

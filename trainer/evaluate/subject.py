@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from edge.bundle import MANIFEST, Bundle
+from edge.bundle import ANYONE, MANIFEST, Bundle
 from edge.text import one_line
 from trainer.datasets import SplitRule
 from trainer.evaluate.checks import EvaluateError
@@ -67,7 +67,7 @@ def open_subject(path: Path) -> Subject:
     """
     name = path.resolve().name
     if (path / MANIFEST).is_file():
-        return Subject(name, "bundle", Bundle.open(path).manifest.labels, (Fold(None, path, None),), (), {})
+        return Subject(name, "bundle", Bundle.open(path, ANYONE).manifest.labels, (Fold(None, path, None),), (), {})
     if (path / RECORD).is_file():
         run = Run.open(path)
         return Subject(name, "run", run.labels, (Fold(None, path, run.split),), run.data, run.fingerprints)
@@ -98,7 +98,9 @@ def used_precision(subject: Subject, wanted: Precision | None) -> Precision:
         return "fp32"
     if wanted is not None:
         return wanted
-    there = Bundle.open(folder).has(IR_FILES["int8"]) if subject.kind == "bundle" else (folder / IR_FILES["int8"]).is_file()
+    there = (
+        Bundle.open(folder, ANYONE).has(IR_FILES["int8"]) if subject.kind == "bundle" else (folder / IR_FILES["int8"]).is_file()
+    )
     return "int8" if there else "fp16"
 
 

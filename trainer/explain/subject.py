@@ -7,7 +7,7 @@ from pathlib import Path
 
 import keras
 
-from edge.bundle import MANIFEST, Bundle
+from edge.bundle import ANYONE, MANIFEST, Bundle
 from trainer.explain.gradcam import ExplainError
 from trainer.run import RECORD, Run
 from trainer.start import TRAINABLE, Start, start_from
@@ -43,7 +43,7 @@ def open_subject(folder: Path) -> Subject:
         run = Run.open(folder)
         return Subject(str(folder), run.labels, run.network())
     if (folder / MANIFEST).is_file():
-        calibration = Bundle.open(folder).manifest.calibration
+        calibration = Bundle.open(folder, ANYONE).manifest.calibration
         start = start_from(folder)
         return Subject(start.name, start.labels, start.build(), calibration.temperature if calibration else 1.0)
     if (folder / EXPORT_RECORD).is_file():

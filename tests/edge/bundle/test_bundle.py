@@ -14,8 +14,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edge.bundle import SHIPPED, Bundle, BundleError
-from edge.bundle.manifest import MAX_FILE_BYTES, MAX_FILES, MAX_MANIFEST_BYTES, parse_manifest
+from edge.bundle import ANYONE, SHIPPED, Bundle, BundleError
+from edge.bundle.limits import MAX_FILE_BYTES, MAX_FILES, MAX_MANIFEST_BYTES
+from edge.bundle.manifest import parse_manifest
 
 WEIGHTS = "ir/model.bin"
 GRAPH = "ir/model.xml"
@@ -43,7 +44,7 @@ def refusal(action: Callable[[], object], folder: Path) -> str:
 
 def refused(folder: Path) -> str:
     """Why a folder cannot be opened as a bundle."""
-    return refusal(lambda: Bundle.open(folder), folder)
+    return refusal(lambda: Bundle.open(folder, ANYONE), folder)
 
 
 def manifest_of(folder: Path) -> dict[str, Any]:
@@ -65,7 +66,7 @@ def entry_of(content: bytes) -> dict[str, Any]:
 
 
 def test_the_shipped_bundle_opens() -> None:
-    bundle = Bundle.open()
+    bundle = Bundle.shipped()
 
     assert bundle.path == SHIPPED
     assert bundle.manifest.labels == ("damaged", "undamaged")
@@ -78,12 +79,12 @@ def test_the_shipped_bundle_opens() -> None:
 def test_the_shipped_bundle_holds_no_file_that_its_manifest_does_not_name() -> None:
     files = {file.relative_to(SHIPPED).as_posix() for file in SHIPPED.rglob("*") if file.is_file()}
 
-    assert files == {"manifest.json", *Bundle.open().manifest.files}
+    assert files - {"manifest.sig"} == {"manifest.json", *Bundle.shipped().manifest.files}
 
 
 def test_a_bundle_is_known_by_its_name_version_and_the_hash_of_its_manifest(folder: Path) -> None:
     rewrite(folder, name="other-model", version=7)
-    model = Bundle.open(folder).model
+    model = Bundle.open(folder, ANYONE).model
 
     assert (model.name, model.version) == ("other-model", 7)
     assert model.sha256 == hashlib.sha256((folder / "manifest.json").read_bytes()).hexdigest()
@@ -93,20 +94,20 @@ def test_a_manifest_may_say_how_its_probabilities_were_calibrated(folder: Path) 
     manifest = manifest_of(folder)
     manifest.pop("calibration", None)
     (folder / "manifest.json").write_text(json.dumps(manifest))
-    assert Bundle.open(folder).manifest.calibration is None
+    assert Bundle.open(folder, ANYONE).manifest.calibration is None
 
     rewrite(folder, calibration=CALIBRATION)
-    calibration = Bundle.open(folder).manifest.calibration
+    calibration = Bundle.open(folder, ANYONE).manifest.calibration
     assert calibration is not None
     assert (calibration.temperature, calibration.fitted_on) == (1.25, ("harvey",))
 
 
 def test_a_bundle_opens_by_a_path_as_text(folder: Path) -> None:
-    assert Bundle.open(str(folder)).path == folder
+    assert Bundle.open(str(folder), ANYONE).path == folder
 
 
 def test_a_file_of_a_bundle_is_read(folder: Path) -> None:
-    bundle = Bundle.open(folder)
+    bundle = Bundle.open(folder, ANYONE)
 
     assert bundle.read(GRAPH) == (SHIPPED / GRAPH).read_bytes()
     assert bundle.read(NESTED) == (SHIPPED / NESTED).read_bytes()
@@ -114,7 +115,7 @@ def test_a_file_of_a_bundle_is_read(folder: Path) -> None:
 
 def test_a_file_that_the_manifest_does_not_name_is_left_alone(folder: Path) -> None:
     (folder / "ir" / "notes.txt").write_text("left there by a person")
-    bundle = Bundle.open(folder)
+    bundle = Bundle.open(folder, ANYONE)
 
     assert not bundle.has("ir/notes.txt")
     assert refusal(lambda: bundle.read("ir/notes.txt"), folder) == "the manifest names no ir/notes.txt"
@@ -124,7 +125,7 @@ def test_a_file_that_the_manifest_does_not_name_is_left_alone(folder: Path) -> N
     "name", ["manifest.json", "", "ir", "../terrain-damage-1/ir/model.bin", "ir/../ir/model.bin", "/etc/hostname"]
 )
 def test_only_what_the_manifest_names_is_read(folder: Path, name: str) -> None:
-    bundle = Bundle.open(folder)
+    bundle = Bundle.open(folder, ANYONE)
 
     assert not bundle.has(name)
     assert refusal(lambda: bundle.read(name), folder) == f"the manifest names no {name}"
@@ -134,7 +135,7 @@ def test_an_empty_file_may_be_part_of_a_bundle(folder: Path) -> None:
     (folder / "empty").touch()
     rewrite(folder, files=manifest_of(folder)["files"] | {"empty": entry_of(b"")})
 
-    assert Bundle.open(folder).read("empty") == b""
+    assert Bundle.open(folder, ANYONE).read("empty") == b""
 
 
 # Damaged files
@@ -165,7 +166,7 @@ def test_an_altered_file_is_found_wherever_the_manifest_names_it(folder: Path) -
         (folder / name).write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
         assert Path(name).name in refused(folder)
         (folder / name).write_bytes(whole)
-    Bundle.open(folder)
+    Bundle.open(folder, ANYONE)
 
 
 @pytest.mark.parametrize("left", [0, 1, -1])
@@ -209,7 +210,7 @@ def test_a_pipe_in_place_of_a_file_does_not_hang(folder: Path, name: str) -> Non
     (folder / name).unlink()
     os.mkfifo(folder / name)
 
-    assert refused(folder) == f"{Path(name).name} is not a regular file"
+    assert refused(folder) == f"{name} is not a regular file"
 
 
 @pytest.mark.parametrize("name", [WEIGHTS, "manifest.json"])
@@ -229,7 +230,7 @@ def test_a_file_in_place_of_a_folder_is_refused(folder: Path) -> None:
 
 @pytest.mark.parametrize("damage", ["altered", "longer", "shorter", "missing", "link"])
 def test_reading_checks_again_what_was_whole_when_it_was_opened(folder: Path, tmp_path: Path, damage: str) -> None:
-    bundle = Bundle.open(folder)
+    bundle = Bundle.open(folder, ANYONE)
     file, whole = folder / WEIGHTS, (folder / WEIGHTS).read_bytes()
     file.unlink()
     if damage == "link":
@@ -305,7 +306,7 @@ def test_a_missing_field_is_named(folder: Path, key: str) -> None:
 def test_a_manifest_that_is_too_large_is_refused_unread(folder: Path) -> None:
     content = json.dumps(manifest_of(folder)).encode()
     (folder / "manifest.json").write_bytes(content.ljust(MAX_MANIFEST_BYTES))
-    Bundle.open(folder)
+    Bundle.open(folder, ANYONE)
     (folder / "manifest.json").write_bytes(content.ljust(MAX_MANIFEST_BYTES + 1))
     expected = f"manifest.json has {MAX_MANIFEST_BYTES + 1} bytes, at most {MAX_MANIFEST_BYTES} are allowed"
 

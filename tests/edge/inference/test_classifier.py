@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 import pytest
 
-from edge.bundle import SHIPPED, Bundle
+from edge.bundle import ANYONE, SHIPPED, Bundle
 from edge.inference import Classifier, EngineError
 from edge.inference.engine import Request, Result
 from edge.records import Prediction
@@ -82,7 +82,7 @@ def one_label_too_many(count: int) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def classifier(float_bundle: Path) -> Classifier:
-    return Classifier(Bundle.open(float_bundle))
+    return Classifier(Bundle.open(float_bundle, ANYONE))
 
 
 @pytest.fixture(scope="module")
@@ -127,7 +127,7 @@ def run_apart(code: str, *arguments: object, **environment: str) -> str:
 
 
 def test_shipped_bundle_judges_rendered_tiles_right_on_openvino(town_tiles: Tiles) -> None:
-    predictions = Classifier(Bundle.open()).classify([tile for tile, _ in town_tiles])
+    predictions = Classifier(Bundle.shipped()).classify([tile for tile, _ in town_tiles])
     said = [(prediction.label == "damaged") == truth for prediction, (_, truth) in zip(predictions, town_tiles, strict=True)]
     assert np.mean(said) >= 0.95
     assert {(prediction.engine, prediction.device) for prediction in predictions} == {("openvino", "CPU")}
@@ -136,7 +136,7 @@ def test_shipped_bundle_judges_rendered_tiles_right_on_openvino(town_tiles: Tile
 def test_prediction_names_its_model_its_time_and_a_probability_for_each_label(
     classifier: Classifier, float_bundle: Path, images: list[np.ndarray]
 ) -> None:
-    bundle = Bundle.open(float_bundle)
+    bundle = Bundle.open(float_bundle, ANYONE)
     for prediction in classifier.classify(images):
         assert prediction.model == bundle.model
         assert tuple(prediction.probabilities) == bundle.manifest.labels
@@ -207,7 +207,7 @@ def test_several_threads_may_classify_at_once(classifier: Classifier, images: li
 
 
 def test_tensorflow_as_the_device_means_litert_where_it_is_installed(classifier: Classifier, images: list[np.ndarray]) -> None:
-    fallback = Classifier(Bundle.open(), ["TENSORFLOW"])
+    fallback = Classifier(Bundle.shipped(), ["TENSORFLOW"])
     predictions = fallback.classify(images)
     assert {prediction.engine for prediction in predictions} == {"litert"}
     np.testing.assert_allclose(damaged(predictions), damaged(classifier.classify(images)), rtol=0, atol=1e-3)
@@ -215,7 +215,7 @@ def test_tensorflow_as_the_device_means_litert_where_it_is_installed(classifier:
 
 def test_device_that_is_not_there_is_passed_over_and_told_of(images: list[np.ndarray]) -> None:
     said: list[str] = []
-    fallback = Classifier(Bundle.open(), ["NOSUCHDEVICE", "CPU"], degraded=said.append)
+    fallback = Classifier(Bundle.shipped(), ["NOSUCHDEVICE", "CPU"], degraded=said.append)
     assert (fallback.engine.name, fallback.engine.device) == ("openvino", "CPU")
     assert len(said) == 1
     assert said[0].startswith("NOSUCHDEVICE cannot be used: ")
@@ -224,7 +224,7 @@ def test_device_that_is_not_there_is_passed_over_and_told_of(images: list[np.nda
 
 def test_when_no_device_works_the_error_names_every_reason() -> None:
     with pytest.raises(EngineError) as caught:
-        Classifier(Bundle.open(), ["NOSUCHDEVICE", "NORTHIS"])
+        Classifier(Bundle.shipped(), ["NOSUCHDEVICE", "NORTHIS"])
     assert "NOSUCHDEVICE" in str(caught.value)
     assert "NORTHIS" in str(caught.value)
     assert "\n" not in str(caught.value)
@@ -237,12 +237,12 @@ def test_images_of_an_engine_that_fails_are_all_judged_by_the_next_one(
 ) -> None:
     monkeypatch.setattr("edge.inference.classifier.OpenVinoEngine", lambda *_: FailingEngine(answer, good=good))
     said: list[str] = []
-    predictions = Classifier(Bundle.open(), ["CPU", "TENSORFLOW"], degraded=said.append).classify(images)
+    predictions = Classifier(Bundle.shipped(), ["CPU", "TENSORFLOW"], degraded=said.append).classify(images)
     assert len(predictions) == len(images)
     # What was answered before it failed stands: three and two images.
     before = 5 if good else 0
     assert [prediction.engine for prediction in predictions] == ["failing"] * before + ["litert"] * (len(images) - before)
-    expected = alone(Classifier(Bundle.open(), ["TENSORFLOW"]), images[before:])
+    expected = alone(Classifier(Bundle.shipped(), ["TENSORFLOW"]), images[before:])
     np.testing.assert_allclose(damaged(predictions[before:]), expected, rtol=0, atol=1e-5)
     # Several requests ran on it; it is left, and told of, once.
     assert len(said) == 1
@@ -255,7 +255,7 @@ def test_images_that_an_engine_refuses_are_all_judged_by_the_next_one(
 ) -> None:
     monkeypatch.setattr("edge.inference.classifier.OpenVinoEngine", lambda *_: FailingEngine(lost, good=good, refuses=True))
     said: list[str] = []
-    predictions = Classifier(Bundle.open(), ["CPU", "TENSORFLOW"], degraded=said.append).classify(images)
+    predictions = Classifier(Bundle.shipped(), ["CPU", "TENSORFLOW"], degraded=said.append).classify(images)
     before = 5 if good else 0
     assert [prediction.engine for prediction in predictions] == ["failing"] * before + ["litert"] * (len(images) - before)
     assert said == ["failing on CPU failed: device is gone"]
@@ -265,7 +265,7 @@ def test_engines_that_fail_one_after_the_other_are_all_left(monkeypatch: pytest.
     answers = iter([lost, not_a_number, one_too_few])
     monkeypatch.setattr("edge.inference.classifier.OpenVinoEngine", lambda *_: FailingEngine(next(answers)))
     said: list[str] = []
-    predictions = Classifier(Bundle.open(), ["NPU", "GPU", "CPU", "TENSORFLOW"], degraded=said.append).classify(images)
+    predictions = Classifier(Bundle.shipped(), ["NPU", "GPU", "CPU", "TENSORFLOW"], degraded=said.append).classify(images)
     assert [prediction.engine for prediction in predictions] == ["litert"] * len(images)
     assert len(said) == 3
 
@@ -274,7 +274,7 @@ def test_classifying_is_an_error_once_no_engine_works_any_more(
     monkeypatch: pytest.MonkeyPatch, images: list[np.ndarray]
 ) -> None:
     monkeypatch.setattr("edge.inference.classifier.OpenVinoEngine", lambda *_: FailingEngine(lost))
-    classifier = Classifier(Bundle.open(), ["GPU", "CPU"])
+    classifier = Classifier(Bundle.shipped(), ["GPU", "CPU"])
     for _ in range(2):
         with pytest.raises(EngineError, match="no engine"):
             classifier.classify(images)
@@ -293,8 +293,8 @@ def test_bundle_whose_ir_is_broken_is_run_by_litert_and_the_reason_told(
     tmp_path: Path, float_bundle: Path, images: list[np.ndarray], name: str, content: bytes
 ) -> None:
     said: list[str] = []
-    whole = Classifier(Bundle.open(float_bundle))
-    fallback = Classifier(Bundle.open(copy_of(float_bundle, tmp_path, **{name: content})), degraded=said.append)
+    whole = Classifier(Bundle.open(float_bundle, ANYONE))
+    fallback = Classifier(Bundle.open(copy_of(float_bundle, tmp_path, **{name: content}), ANYONE), degraded=said.append)
     assert fallback.engine.name == "litert"
     assert len(said) == 1
     assert said[0].startswith("CPU cannot be used: OpenVINO on CPU: ")
@@ -304,7 +304,7 @@ def test_bundle_whose_ir_is_broken_is_run_by_litert_and_the_reason_told(
 
 def test_ir_that_is_altered_after_the_bundle_was_opened_is_not_used(tmp_path: Path, float_bundle: Path) -> None:
     folder = copy_of(float_bundle, tmp_path)
-    bundle = Bundle.open(folder)
+    bundle = Bundle.open(folder, ANYONE)
     (folder / "ir" / "model.bin").write_bytes(bytes((folder / "ir" / "model.bin").stat().st_size))
     said: list[str] = []
     assert Classifier(bundle, degraded=said.append).engine.name == "litert"
@@ -317,7 +317,7 @@ def test_without_openvino_litert_is_used_and_the_reason_told() -> None:
         "import numpy as np\n"
         "from edge import Bundle, Classifier\n"
         "said = []\n"
-        "prediction = Classifier(Bundle.open(), degraded=said.append).classify([np.zeros((128, 128, 3), np.uint8)])[0]\n"
+        "prediction = Classifier(Bundle.shipped(), degraded=said.append).classify([np.zeros((128, 128, 3), np.uint8)])[0]\n"
         "print(prediction.engine, len(said), said[0])"
     )
     assert printed.startswith("litert 1 CPU cannot be used: OpenVINO on CPU: ")
@@ -330,7 +330,7 @@ def test_without_any_runtime_the_error_names_them_all() -> None:
         "for name in ('openvino', 'ai_edge_litert', 'tensorflow'): sys.modules[name] = None\n"
         "from edge import Bundle, Classifier\n"
         "from edge.inference import EngineError\n"
-        "try: Classifier(Bundle.open())\n"
+        "try: Classifier(Bundle.shipped())\n"
         "except EngineError as error: print(error)"
     )
     for name in ("OpenVINO", "LiteRT", "TensorFlow"):
@@ -343,7 +343,7 @@ def test_classifying_writes_nothing_into_the_home_folder_and_loads_no_telemetry(
         "import sys\n"
         "import numpy as np\n"
         "from edge import Bundle, Classifier\n"
-        "prediction = Classifier(Bundle.open()).classify([np.zeros((128, 128, 3), np.uint8)])[0]\n"
+        "prediction = Classifier(Bundle.shipped()).classify([np.zeros((128, 128, 3), np.uint8)])[0]\n"
         "print(prediction.engine, sys.modules.get('openvino_telemetry', 'unset'), 'openvino' in sys.modules)",
         HOME=str(tmp_path),
     )
@@ -357,7 +357,7 @@ def test_classifying_loads_no_tensorflow() -> None:
         "import sys\n"
         "import numpy as np\n"
         "from edge import Bundle, Classifier\n"
-        "Classifier(Bundle.open()).classify([np.zeros((128, 128, 3), np.uint8)])\n"
+        "Classifier(Bundle.shipped()).classify([np.zeros((128, 128, 3), np.uint8)])\n"
         "print(sorted({'tensorflow', 'keras', 'ai_edge_litert'} & set(sys.modules)))"
     )
     assert printed == "[]\n"

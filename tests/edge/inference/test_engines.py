@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 import pytest
 
-from edge.bundle import Bundle
+from edge.bundle import ANYONE, Bundle
 from edge.inference.engine import BATCH, Engine, Mode
 from edge.inference.openvino import OpenVinoEngine
 from edge.inference.tensorflow import LiteRtEngine, TensorFlowEngine
@@ -29,7 +29,7 @@ import numpy as np
 sys.modules["ai_edge_litert"] = None
 from edge.bundle import Bundle
 from edge.inference.tensorflow import load_tensorflow
-engine = load_tensorflow(Bundle.open())
+engine = load_tensorflow(Bundle.shipped())
 images = np.load(sys.argv[1])
 results = [engine.start([images[key]]).result().probabilities[0] for key in images.files]
 stacks = {}
@@ -42,17 +42,17 @@ np.savez(sys.argv[2], name=engine.name, single=results, batch=engine.start(large
 
 @pytest.fixture(scope="module")
 def openvino() -> OpenVinoEngine:
-    return OpenVinoEngine(Bundle.open(), "CPU", "throughput", None)
+    return OpenVinoEngine(Bundle.shipped(), "CPU", "throughput", None)
 
 
 @pytest.fixture(scope="module")
 def openvino_float(float_bundle: Path) -> OpenVinoEngine:
-    return OpenVinoEngine(Bundle.open(float_bundle), "CPU", "throughput", None)
+    return OpenVinoEngine(Bundle.open(float_bundle, ANYONE), "CPU", "throughput", None)
 
 
 @pytest.fixture(scope="module")
 def litert() -> LiteRtEngine:
-    return LiteRtEngine(Bundle.open())
+    return LiteRtEngine(Bundle.shipped())
 
 
 @pytest.fixture(scope="module")
@@ -90,14 +90,14 @@ def assert_same(one: np.ndarray, other: np.ndarray, tolerance: float) -> None:
 
 @pytest.mark.parametrize("side", [128, 256])
 def test_openvino_judges_rendered_tiles_right(openvino: OpenVinoEngine, town_tiles: Tiles, side: int) -> None:
-    labels = Bundle.open().manifest.labels
+    labels = Bundle.shipped().manifest.labels
     tiles = [cv2.resize(tile, (side, side), interpolation=cv2.INTER_AREA) for tile, _ in town_tiles]
     said = [labels[row.argmax()] == "damaged" for row in judge(openvino, tiles)]
     assert np.mean([answer == truth for answer, (_, truth) in zip(said, town_tiles, strict=True)]) >= 0.95
 
 
 def test_openvino_judges_real_tiles_of_a_hurricane_right(openvino: OpenVinoEngine, data: Path) -> None:
-    labels = Bundle.open().manifest.labels
+    labels = Bundle.shipped().manifest.labels
     said = [labels[row.argmax()] for row in judge(openvino, harvey(data, 50))]
     assert np.mean([answer == truth for answer, truth in zip(said, ["damaged"] * 25 + ["undamaged"] * 25, strict=True)]) >= 0.85
 
@@ -124,7 +124,7 @@ def test_an_image_is_judged_the_same_in_a_batch_as_alone(
 @pytest.mark.parametrize("mode", ["throughput", "latency"])
 def test_both_modes_give_the_same(litert: LiteRtEngine, float_bundle: Path, town_tiles: Tiles, mode: Mode) -> None:
     tiles = [cv2.resize(tile, (128, 128), interpolation=cv2.INTER_AREA) for tile, _ in town_tiles[:BATCH]]
-    engine = OpenVinoEngine(Bundle.open(float_bundle), "CPU", mode, None)
+    engine = OpenVinoEngine(Bundle.open(float_bundle, ANYONE), "CPU", mode, None)
     assert_same(engine.start(tiles).result().probabilities, judge(litert, tiles), 1e-3)
 
 
@@ -200,15 +200,15 @@ def test_int8_is_what_a_cpu_runs_and_decides_as_the_float_network_does(
 
 
 def test_compiled_models_are_kept_in_the_cache_folder_and_give_the_same(tmp_path: Path, images: list[np.ndarray]) -> None:
-    first = judge(OpenVinoEngine(Bundle.open(), "CPU", "latency", tmp_path), images)
+    first = judge(OpenVinoEngine(Bundle.shipped(), "CPU", "latency", tmp_path), images)
     assert any(file.stat().st_size for file in tmp_path.rglob("*") if file.is_file())
-    again = judge(OpenVinoEngine(Bundle.open(), "CPU", "latency", tmp_path), images)
+    again = judge(OpenVinoEngine(Bundle.shipped(), "CPU", "latency", tmp_path), images)
     assert_same(first, again, 1e-6)
 
 
 @pytest.mark.parametrize("damage", ["half", "empty", "zeros"])
 def test_damaged_cache_costs_nothing_but_time(tmp_path: Path, images: list[np.ndarray], damage: str) -> None:
-    first = judge(OpenVinoEngine(Bundle.open(), "CPU", "latency", tmp_path), images)
+    first = judge(OpenVinoEngine(Bundle.shipped(), "CPU", "latency", tmp_path), images)
     files = [file for file in tmp_path.rglob("*") if file.is_file()]
     assert files
     for file in files:
@@ -217,5 +217,5 @@ def test_damaged_cache_costs_nothing_but_time(tmp_path: Path, images: list[np.nd
         os.truncate(file, size // 2 if damage == "half" else 0)
         if damage == "zeros":
             os.truncate(file, size)
-    again = judge(OpenVinoEngine(Bundle.open(), "CPU", "latency", tmp_path), images)
+    again = judge(OpenVinoEngine(Bundle.shipped(), "CPU", "latency", tmp_path), images)
     assert_same(first, again, 1e-6)

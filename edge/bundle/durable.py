@@ -1,0 +1,61 @@
+"""How the store writes: what it replaces is the old thing or the new one at any moment, also after a power cut."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+
+def sync_folder(folder: Path) -> None:
+    """Have the names in a folder on the disk."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def replace_file(path: Path, content: bytes, temporary: Path) -> None:
+    """Write a file.
+
+    Args:
+        temporary: Where it is written first, on the same file system.
+
+    Raises:
+        OSError: It cannot be written; an old one is still there.
+    """
+    temporary.unlink(missing_ok=True)
+    with temporary.open("xb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(temporary, path)
+    sync_folder(path.parent)
+
+
+def replace_link(path: Path, target: str, temporary: Path) -> None:
+    """Let a link lead elsewhere.
+
+    Args:
+        temporary: Where it is made first, in the same folder.
+
+    Raises:
+        OSError: It cannot be made; an old one is still there.
+    """
+    temporary.unlink(missing_ok=True)
+    temporary.symlink_to(target)
+    os.replace(temporary, path)
+    sync_folder(path.parent)
+
+
+def remove(path: Path) -> None:
+    """Remove a file, a link or a folder with all that is in it.
+
+    Raises:
+        OSError: It cannot be removed.
+    """
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)

@@ -1,0 +1,170 @@
+"""Which engines a device has for a bundle, and in which order they are tried.
+
+A fixed order is the operator's. ``auto`` measures what is there by the bundle's self-test: what answers wrongly is left out,
+the fastest comes first, TensorFlow last. OpenVINO's own AUTO is never asked: it says nothing of what it took, and when a stick
+is missing it goes on with the CPU without a word.
+"""
+
+from __future__ import annotations
+
+import logging
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from edge.bundle import Bundle, SelfTestError
+from edge.inference.bound import within
+from edge.inference.engine import ANSWER_S, BATCH, Engine, EngineError, Loader, Mode
+from edge.inference.ladder import LOAD_S
+from edge.inference.myriad import MyriadEngine
+from edge.inference.openvino import OpenVinoEngine, offered_devices
+from edge.inference.selftest import check_engine
+from edge.inference.tensorflow import load_tensorflow
+
+_log = logging.getLogger(__name__)
+
+TENSORFLOW, MYRIAD = "TENSORFLOW", "MYRIAD"
+
+_ROUNDS = 5
+_AT_ONCE = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Devices:
+    """What a bundle may run on, and how.
+
+    Attributes:
+        order: Names of OpenVINO's devices, MYRIAD and TENSORFLOW, the best one first; None: what there is, as measured.
+        mode: Throughput where images wait in line, latency where the newest counts.
+        cache: Folder for compiled models.
+        answer_s: An engine that takes longer to answer has failed.
+        retry_s: An engine that failed is tried again after so long; None: never.
+        myriad_python: Interpreter of an OpenVINO runtime that knows Movidius sticks; None: there is none.
+    """
+
+    order: Sequence[str] | None = None
+    mode: Mode = "throughput"
+    cache: Path | None = None
+    answer_s: float = ANSWER_S
+    retry_s: float | None = None
+    myriad_python: Path | None = None
+
+
+ANY_DEVICE = Devices()
+
+
+def rungs(bundle: Bundle, devices: Devices) -> list[tuple[str, Loader]]:
+    """The engines in the order in which they are to be tried, by name; none is kept loaded.
+
+    Raises:
+        EngineError: What there is cannot be measured, and nothing is left.
+    """
+    return [(name, _loader(bundle, name, devices)) for name in devices.order or _measured(bundle, devices)]
+
+
+def check_serving(bundle: Bundle, devices: Devices) -> tuple[str, str]:
+    """Run a bundle's self-test on the engine that would serve: the first that loads it.
+
+    Returns:
+        Name and device of the engine.
+
+    Raises:
+        SelfTestError: It does not pass.
+        EngineError: No engine loads it, which may be the machine's fault.
+    """
+    reasons = []
+    for name, load in rungs(bundle, devices):
+        try:
+            engine = within(LOAD_S, load, f"load {name}")
+        except EngineError as error:
+            _log.warning("inference: %s cannot be used: %s", name, error)
+            reasons.append(str(error))
+            continue
+        try:
+            within(LOAD_S, partial(check_engine, bundle, engine), f"test {name}")
+        except EngineError as error:
+            raise SelfTestError(f"self-test: {error}") from error
+        finally:
+            engine.close()
+        return engine.name, engine.device
+    raise EngineError(f"self-test: no engine loads it: {'; '.join(reasons)}")
+
+
+def check(bundle: Bundle, engine: Engine) -> None:
+    """Ask an engine about the scenes of the bundle's self-test, or, where it has none, for any answer at all.
+
+    Raises:
+        EngineError: It does not give what it must.
+    """
+    if bundle.has_selftest:
+        check_engine(bundle, engine)
+        return
+    size = bundle.manifest.input
+    given = engine.start([np.zeros((size.height, size.width, 3), np.uint8)]).result().probabilities
+    if given.shape != (1, len(bundle.manifest.labels)) or not np.isfinite(given).all():
+        raise EngineError("gives no probabilities of a black image")
+
+
+def _loader(bundle: Bundle, name: str, devices: Devices) -> Loader:
+    if name == TENSORFLOW:
+        return partial(load_tensorflow, bundle, devices.answer_s)
+    if name == MYRIAD:
+        return partial(_load_myriad, bundle, devices)
+    return partial(OpenVinoEngine, bundle, name, devices.mode, devices.cache, devices.answer_s)
+
+
+def _load_myriad(bundle: Bundle, devices: Devices) -> Engine:
+    if devices.myriad_python is None:
+        raise EngineError("model.myriad_python names no interpreter that has the MYRIAD plugin")
+    return MyriadEngine(bundle, devices.myriad_python, answer_s=devices.answer_s)
+
+
+def _measured(bundle: Bundle, devices: Devices) -> list[str]:
+    """The devices of this machine that pass the self-test, the fastest first, and TensorFlow behind them."""
+    try:
+        offered = offered_devices()
+    except EngineError as error:
+        _log.warning("inference: %s", error)
+        offered = ["CPU"]  # Tried all the same, so that its reason is seen.
+    if devices.myriad_python is not None:
+        offered.append(MYRIAD)
+    if len(offered) == 1:
+        # Nothing to choose from; the ladder checks it.
+        return [*offered, TENSORFLOW]
+    took: dict[str, float] = {}
+    for name in offered:
+        try:
+            took[name] = within(LOAD_S, partial(_measure, bundle, _loader(bundle, name, devices), devices.mode), f"try {name}")
+        except EngineError as error:
+            _log.warning("inference: %s is not used: %s", name, error)
+        else:
+            _log.info("inference: %s takes %.2f ms a tile", name, took[name])
+    return [*sorted(took, key=lambda name: took[name]), TENSORFLOW]
+
+
+def _measure(bundle: Bundle, load: Callable[[], Engine], mode: Mode) -> float:
+    """Milliseconds that an engine takes for a tile, in the way that it will be asked.
+
+    Raises:
+        EngineError: It cannot be loaded, or does not pass the self-test.
+    """
+    engine = load()
+    try:
+        check(bundle, engine)
+        size, count = bundle.manifest.input, BATCH if mode == "throughput" else 1
+        at_once = _AT_ONCE if mode == "throughput" else 1
+        tiles = [np.zeros((size.height, size.width, 3), np.uint8)] * count
+        took = []
+        for _ in range(_ROUNDS):
+            begun = time.perf_counter()
+            for request in [engine.start(tiles) for _ in range(at_once)]:
+                request.result()
+            took.append((time.perf_counter() - begun) * 1000 / count / at_once)
+        return statistics.median(took)
+    finally:
+        engine.close()
