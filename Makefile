@@ -53,7 +53,7 @@ model: .venv/.installed
 # What the same network gets where it has not been: whole blocks of Houston, and Haiti, five folds each; and how sure it is of
 # the one who learned from the other. Takes two hours.
 folds: .venv/.installed
-	$(TRAIN) fit $(HARVEY) --split place --cross-validate --augmentation light --epochs 36 --batch 32 --learning-rate 0.002 \
+	$(TRAIN) fit $(HARVEY) --split place --cross-validate --augmentation light --epochs 24 --batch 32 --learning-rate 0.002 \
 		--out runs/harvey-by-place
 	$(TRAIN) export runs/harvey-by-place --out runs/harvey-by-place-export
 	$(TRAIN) evaluate runs/harvey-by-place-export --no-pictures --out docs/evaluation-by-place
@@ -68,7 +68,7 @@ folds: .venv/.installed
 comparison: .venv/.installed
 	@test -f runs/terrain-damage-export/export.json || { echo "no runs/terrain-damage-export: make model first" >&2; exit 2; }
 	$(TRAIN) fit $(HARVEY) --data 'haiti*12:$(DATA)/haiti' --split given --network seed-cnn --optimizer adam \
-		--learning-rate 0.0008 --average 0 --label-smoothing 0 --augmentation turns --epochs 20 --batch 32 --out runs/seed-cnn
+		--learning-rate 0.0008 --average 0 --label-smoothing 0 --augmentation turns --epochs 10 --batch 32 --out runs/seed-cnn
 	$(TRAIN) export runs/seed-cnn --out runs/seed-cnn-export
 	$(TRAIN) compare runs/terrain-damage-export runs/seed-cnn-export $(HARVEY) --split given --out docs/comparison
 

@@ -22,7 +22,7 @@ from bench.machine import describe_machine
 from edge.bundle import Bundle
 from edge.inference.openvino import IR_INT8, fix_shape, import_openvino
 
-_EPOCHS = 30
+_EPOCHS = 24
 _REPEATS = 4
 _CALLS = 200
 
