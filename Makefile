@@ -3,7 +3,7 @@
 PYTHON ?= python3
 DATA ?= ../shared/data
 
-.PHONY: help demo install test check bench bench-trainer model folds comparison myriad-runtime lock clean
+.PHONY: help demo install test check bench bench-trainer bench-swap model bundle folds comparison myriad-runtime lock clean
 
 help:
 	@echo "make demo      a rendered flight, classified and watched on this machine"
@@ -48,7 +48,16 @@ model: .venv/.installed
 		--augmentation light,haiti=strong --epochs 80 --batch 32 --learning-rate 0.002 --out runs/terrain-damage
 	$(TRAIN) export runs/terrain-damage --out runs/terrain-damage-export
 	$(TRAIN) evaluate runs/terrain-damage-export --no-pictures --out docs/evaluation
-	$(TRAIN) pack runs/terrain-damage-export --name terrain-damage --version 3 --out edge/bundle/terrain-damage
+	$(MAKE) bundle
+
+# Signs with the private key in keys/, which is made once and belongs into no repository; its public half comes with the package.
+bundle: keys/overflight.key
+	$(TRAIN) pack runs/terrain-damage-export --name terrain-damage --version 3 --key keys/overflight.key \
+		--out edge/bundle/terrain-damage
+	install -D -m 644 keys/overflight.pub edge/bundle/trusted/overflight.pub
+
+keys/overflight.key: | .venv/.installed
+	$(TRAIN) keygen --out keys
 
 # What the same network gets where it has not been: whole blocks of Houston, and Haiti, five folds each; and how sure it is of
 # the one who learned from the other. Takes two hours.
