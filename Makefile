@@ -11,6 +11,7 @@ help:
 	@echo "make check     lint and types"
 	@echo "make install   .venv with everything for development"
 	@echo "make bench     the figures of the README, with DATA=$(DATA)"
+	@echo "make bench-swap  what a change of the model and the loss of an engine cost, with DATA=$(DATA)"
 	@echo "make bench-trainer  what the trainer promises, with DATA=$(DATA)"
 	@echo "make model     the shipped bundle anew from DATA=$(DATA), in about an hour"
 	@echo "make folds     what the network gets where it has not been (two hours)"
@@ -35,6 +36,10 @@ check: .venv/.installed
 bench: .venv/.installed
 	@tools/system-packages mosquitto
 	.venv/bin/python -m bench.edge --data $(DATA)
+
+bench-swap: .venv/.installed
+	@tools/system-packages mosquitto
+	.venv/bin/python -m bench.swap --data $(DATA)
 
 bench-trainer: .venv/.installed
 	.venv/bin/python -m bench.trainer --data $(DATA)

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from edge import __version__
 from edge.arguments import ArgumentParser, UsageError, add_command
@@ -38,6 +38,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logging.basicConfig(
         level=logging.DEBUG if options.debug else options.log_level, format="%(levelname)s %(message)s", stream=sys.stderr
     )
+    status = _carry_out(options)
+    runtimes = sys.modules.get("edge.inference.bound")
+    if runtimes is not None and runtimes.is_at_work():
+        _end_at_once(status)
+    return status
+
+
+def _carry_out(options: argparse.Namespace) -> int:
     try:
         return int(options.run(options))
     except (ConfigError, UsageError) as error:
@@ -78,11 +86,18 @@ def _run(options: argparse.Namespace) -> int:
     summary = daemon.run(once=options.once, deliver_s=options.deliver_timeout, progress=progress)
     status = _report_run(options, summary, shown_progress=progress is not None)
     if daemon.unfinished:
-        # A decoder that is in the midst of a large image cannot be stopped; at the interpreter's end it would crash.
-        logging.shutdown()
-        sys.stdout.flush()
-        os._exit(status)
+        _end_at_once(status)
     return status
+
+
+def _end_at_once(status: int) -> NoReturn:
+    """End the process, though a decoder is in the midst of a large image, or a runtime hangs.
+
+    They cannot be stopped; at the interpreter's end they would crash, or be waited for.
+    """
+    logging.shutdown()
+    sys.stdout.flush()
+    os._exit(status)
 
 
 def _report_run(options: argparse.Namespace, summary: Summary, *, shown_progress: bool) -> int:

@@ -88,9 +88,7 @@ class ModelConfig(_Section, frozen=True):
     ] = "auto"
     myriad_python: Annotated[
         str,
-        Meta(
-            description="Python of an OpenVINO up to 2022.3, which drives Movidius sticks (make myriad-runtime); empty: none"
-        ),
+        Meta(description="Python of an OpenVINO up to 2022.3, which drives Movidius sticks (make myriad-runtime); empty: none"),
     ] = ""
     answer_s: Annotated[Seconds, Meta(description="a device that takes longer to answer is left for the next one")] = 5.0
     retry_s: Annotated[Seconds, Meta(description="a device that was left is tried again after so long")] = 60.0

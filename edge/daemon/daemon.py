@@ -29,6 +29,7 @@ from edge.daemon.lane import Found, Lane, Recorded
 from edge.daemon.models import Models
 from edge.daemon.recorder import Recorder
 from edge.health import Conditions, MachineWatch
+from edge.inference.bound import is_at_work
 from edge.inference.engine import BATCH, Mode
 from edge.journal import Journal
 from edge.messages import HealthMessage, Model, StatusMessage, rfc3339, utc_now
@@ -134,20 +135,22 @@ class Daemon:
         finally:
             self.stop()
             deadline = time.monotonic() + _STOP_S
-            for thread in (find, *lanes):
+            for thread in (find, *lanes, follow):
                 thread.join(max(0.0, deadline - time.monotonic()))
             self._end_recording(record, deadline)
             self._uplink.stop()
             self._save_status(msgspec.structs.replace(self.status(), state="offline", reasons=["stopped"]))
-            self.unfinished = any(thread.is_alive() for thread in (find, *lanes, record))
             self._models.close()
-            if not self.unfinished:
+            if not any(thread.is_alive() for thread in (find, *lanes, record)):
                 self._journal.close()
+            self.unfinished = is_at_work() or any(thread.is_alive() for thread in (find, *lanes, record, follow))
         if self._error is not None:
             raise self._error
-        engine = self._models.current.classifier.engine
+        engine = self._models.current.classifier.current
         return self._counters.summary(
-            delivered=self._uplink.delivered, waiting=self._journal.waiting, engine=f"{engine.name} on {engine.device}"
+            delivered=self._uplink.delivered,
+            waiting=self._journal.waiting,
+            engine="no engine" if engine is None else f"{engine.name} on {engine.device}",
         )
 
     @property

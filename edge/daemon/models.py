@@ -8,6 +8,7 @@ store goes back to that, and the status says so.
 from __future__ import annotations
 
 import logging
+import math
 import queue
 import threading
 import time
@@ -116,11 +117,12 @@ class Models:
         self._condemned: queue.SimpleQueue[tuple[Bundle, str]] = queue.SimpleQueue()
         self._before: Serving | None = None
         self._trial: Trial | None = None
-        # Where the link pointed when it was last followed.
+        # Where the link pointed when it was last followed, and when that is tried again all the same.
         self._followed = None if self._store is None else self._store.active()
+        self._again_at = math.inf
         self._shown: set[str] = set()
         self._current: Serving = None  # type: ignore[assignment]  # until the next line
-        self._current = self._first()
+        self._load_first()
         self._show(self._current)
 
     @property
@@ -169,16 +171,16 @@ class Models:
         if self._store is None:
             return
         active = self._store.active()
-        if active == self._followed:
+        if active == self._followed and time.monotonic() < self._again_at:
             return
-        self._followed = active
+        self._followed, self._again_at = active, math.inf
         try:
             bundle = Bundle.shipped() if active is None else Bundle.open(active, trust_of(self._config.model))
         except BundleError as error:
-            # Damaged, or its key was withdrawn: no fault of the model, which a new copy or key may mend.
-            self._conditions.set(_MODEL, str(error))
+            self._cannot_open(error)
             return
         if bundle.model == self._current.bundle.model:
+            self._conditions.set(_MODEL, None)
             return
         try:
             serving = self._make(bundle)
@@ -203,8 +205,8 @@ class Models:
                 if serving is not None:
                     serving.classifier.close()
 
-    def _first(self) -> Serving:
-        """The best model that works.
+    def _load_first(self) -> None:
+        """Take the best model that works.
 
         Raises:
             BundleError, EngineError: None does.
@@ -212,14 +214,14 @@ class Models:
         failed: list[tuple[Bundle, EngineError]] = []
         for bundle in self._candidates():
             try:
-                serving = self._make(bundle)
+                self._current = self._make(bundle)
             except EngineError as error:
                 failed.append((bundle, error))
                 continue
             for other, reason in failed:
                 # This one works on the same engines: it was the model.
                 self._condemn(other, str(reason))
-            return serving
+            return
         raise failed[-1][1]
 
     def _candidates(self) -> Iterator[Bundle]:
@@ -234,8 +236,13 @@ class Models:
                 try:
                     yield Bundle.open(folder, trust)
                 except BundleError as error:
-                    self._conditions.set(_MODEL, str(error))
+                    self._cannot_open(error)
         yield Bundle.shipped()
+
+    def _cannot_open(self, error: BundleError) -> None:
+        """Damaged, or its key was withdrawn: no fault of the model, which a new copy or key may mend."""
+        self._conditions.set(_MODEL, str(error))
+        self._again_at = time.monotonic() + self._config.model.retry_s
 
     def _make(self, bundle: Bundle) -> Serving:
         lost: dict[str, str] = {}
@@ -279,7 +286,8 @@ class Models:
             return
         try:
             self._store.withdraw(bundle.path, reason)
-            self._followed = self._store.active()
+            # Where the link points now may be somewhere else again, and is then followed.
+            self._followed = None if self._current.bundle.is_shipped else self._current.bundle.path
         except BundleError as error:
             _log.error("model: the store cannot go back: %s", error)
 

@@ -14,6 +14,8 @@ from edge.inference.engine import EngineError
 
 _Value = TypeVar("_Value")
 
+_unfinished: set[Pending[Any]] = set()
+
 
 class Pending(Generic[_Value]):
     """A call that runs on another thread."""
@@ -23,6 +25,7 @@ class Pending(Generic[_Value]):
         self._done = threading.Event()
         self._value: _Value
         self._error: BaseException | None = None
+        _unfinished.add(self)
 
     def run(self) -> None:
         """Make the call, on the thread that is meant to."""
@@ -31,6 +34,7 @@ class Pending(Generic[_Value]):
         except BaseException as error:  # noqa: BLE001 - raised again by whoever waits for the value
             self._error = error
         finally:
+            _unfinished.discard(self)
             self._done.set()
 
     def result(self, seconds: float) -> _Value:
@@ -69,9 +73,22 @@ def within(seconds: float, call: Callable[[], _Value], name: str) -> _Value:
     Raises:
         EngineError: It did not come back in time; else what the call raised.
     """
+    return begin(call, name).result(seconds)
+
+
+def begin(call: Callable[[], _Value], name: str) -> Pending[_Value]:
+    """Make a call on a thread of its own."""
     pending = Pending(call)
     threading.Thread(target=pending.run, name=name, daemon=True).start()
-    return pending.result(seconds)
+    return pending
+
+
+def is_at_work() -> bool:
+    """Whether calls run, those included that were given up.
+
+    The process must then end at once: a runtime that comes back while the interpreter ends has it aborted.
+    """
+    return bool(_unfinished)
 
 
 def no_answer(seconds: float) -> EngineError:
@@ -82,3 +99,5 @@ def no_answer(seconds: float) -> EngineError:
 def _run(calls: queue.SimpleQueue[Pending[Any] | None]) -> None:
     while (pending := calls.get()) is not None:
         pending.run()
+        # Kept until the next one, a call would keep the engine whose method it is, and with it this thread.
+        del pending

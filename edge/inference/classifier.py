@@ -95,8 +95,7 @@ class Started:
     def __init__(self, classifier: Classifier, images: Sequence[Image]) -> None:
         self._classifier = classifier
         self._images = images
-        self._engine = classifier.engine
-        self._request: Request | EngineError = self._begin()
+        self._begun = self._begin()
 
     @property
     def count(self) -> int:
@@ -109,23 +108,30 @@ class Started:
         Raises:
             EngineError: No engine works any more.
         """
-        while True:
+        while not isinstance(self._begun, EngineError):
+            engine, request = self._begun
             try:
-                if isinstance(self._request, EngineError):
-                    raise self._request
-                result = self._request.result()
+                if isinstance(request, EngineError):
+                    raise request
+                result = request.result()
                 self._check(result)
             except EngineError as error:
-                self._engine = self._classifier._ladder.leave(self._engine, error)
-                self._request = self._begin()
+                self._classifier._ladder.leave(engine, error)
+                self._begun = self._begin()
             else:
-                return self._predictions(result)
+                return self._predictions(engine, result)
+        raise self._begun
 
-    def _begin(self) -> Request | EngineError:
+    def _begin(self) -> tuple[Engine, Request | EngineError] | EngineError:
+        """Ask the engine in use. That it refuses, or that there is none, is for whoever waits for the predictions."""
         try:
-            return self._engine.start(self._images)
+            engine = self._classifier.engine
         except EngineError as error:
             return error
+        try:
+            return engine, engine.start(self._images)
+        except EngineError as error:
+            return engine, error
 
     def _check(self, result: Result) -> None:
         """An engine that answers nonsense has failed, whatever it says itself."""
@@ -135,10 +141,10 @@ class Started:
         if not np.isfinite(result.probabilities).all():
             raise EngineError("gave a probability that is no number")
 
-    def _predictions(self, result: Result) -> list[Prediction]:
+    def _predictions(self, engine: Engine, result: Result) -> list[Prediction]:
         labels, model = self._classifier._labels, self._classifier._model
         share_ms = result.elapsed_ms / len(self._images)
         return [
-            Prediction(dict(zip(labels, row, strict=True)), model, self._engine.name, self._engine.device, share_ms)
+            Prediction(dict(zip(labels, row, strict=True)), model, engine.name, engine.device, share_ms)
             for row in result.probabilities.tolist()
         ]

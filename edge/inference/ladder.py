@@ -107,6 +107,7 @@ class Ladder:
     def _step_down(self, reason: str = "") -> None:
         """Load the next rung that works, and then say why those before it were left: who asks then sees it."""
         reasons = [reason] if reason else []
+        first = max(self._at, 0)
         for index in range(self._at + 1, len(self._rungs)):
             try:
                 self._engine, self._at = self._load(index), index
@@ -114,7 +115,7 @@ class Ladder:
             except EngineError as error:
                 reasons.append(str(error))
                 self._lose(index, f"{self._rungs[index][0]} cannot be used: {error}")
-        for index in sorted(self._lost):
+        for index in sorted(index for index in self._lost if index >= first):
             self._told(self._rungs[index][0], self._lost[index])
         if self._engine is None:
             raise EngineError("no engine works: " + ("; ".join(reasons) or "none is named"))
@@ -148,7 +149,7 @@ class Ladder:
         """The thread that tries lost rungs again."""
         while not self._closing.wait(min(retry_s, _LOOK_S)):
             for index in range(self._at):
-                if self._retry_at.get(index, 0.0) > time.monotonic():
+                if self._closing.is_set() or self._retry_at.get(index, 0.0) > time.monotonic():
                     continue
                 try:
                     engine = self._load(index)
@@ -166,7 +167,7 @@ class Ladder:
                 return
             # Requests that still run on the engine before have it in hand.
             self._engine, self._at = engine, index
-            back = [other for other in self._lost if index in (other, 0)]
+            back = [other for other in self._lost if other >= index]
             for other in back:
                 del self._lost[other]
         for other in back:

@@ -73,6 +73,7 @@ class MyriadEngine:
         self._size = (bundle.manifest.input.height, bundle.manifest.input.width)
         # One image at a time: the worker does one thing after the other, and its memory holds one image.
         self._lock = threading.Lock()
+        self._failure: str | None = None
         try:
             xml, weights = ir_v10(bundle)
             self._worker = Worker(python, max(len(xml) + len(weights), self._size[0] * self._size[1] * 3))
@@ -90,11 +91,15 @@ class MyriadEngine:
     def start(self, images: Sequence[Image]) -> Request:
         """As in `Engine`."""
         with self._lock:
+            if self._failure is not None:
+                raise EngineError(self._failure)
             begun = time.perf_counter()
             try:
                 rows = [self._infer(image) for image in images]
-            except EngineError:
-                # Whatever it was, the next one starts anew; and nobody waits for the end of this one.
+            except EngineError as error:
+                # Whatever it was, the next one starts anew; and nobody waits for the end of this one. Who asks in the meantime
+                # may be the first to report it, and knows why.
+                self._failure = str(error)
                 self._worker.close()
                 raise
             return _Finished(Result(np.array(rows, np.float32), (time.perf_counter() - begun) * 1000))

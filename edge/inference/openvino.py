@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from edge.bundle import Bundle, BundleError
-from edge.inference.bound import no_answer
+from edge.inference.bound import begin, no_answer, within
 from edge.inference.engine import ANSWER_S, BATCH, EngineError, Mode, Request, Result
 
 if TYPE_CHECKING:
@@ -86,9 +86,16 @@ class _Requests:
         try:
             request = self._free.pop()
         except IndexError:
-            request = _Request(self._compiled.create_infer_request(), self._openvino, self._free, self._answer_s)
+            request = _Request(self._create(), self._openvino, self._free, self._answer_s)
         request.start(images)
         return request
+
+    def _create(self) -> Any:
+        """Make a request, which waits for others that run, and so for one that hangs."""
+        try:
+            return within(self._answer_s, self._compiled.create_infer_request, "request")
+        except RuntimeError as error:
+            raise EngineError(f"OpenVINO: {_last_line(error)}") from error
 
 
 class _Request:
@@ -116,12 +123,18 @@ class _Request:
     def result(self) -> Result:
         try:
             if not self._request.wait_for(round(self._answer_s * 1000)):
+                # Whoever lets go of a request waits for its end, and so would the end of the process.
+                begin(self._see_off, "given up")
                 raise no_answer(self._answer_s)
             result = Result(np.array(self._request.get_output_tensor(0).data, np.float32), self._request.latency)
         except RuntimeError as error:
             raise EngineError(f"OpenVINO: {_last_line(error)}") from error
         self._free.append(self)
         return result
+
+    def _see_off(self) -> None:
+        """Wait for the end, however late, with the memory in hand that the request reads."""
+        self._request.wait()
 
 
 def offered_devices() -> list[str]:

@@ -12,9 +12,15 @@ import pytest
 from paho.mqtt import client as mqtt
 from paho.mqtt.enums import CallbackAPIVersion
 
-from tests.conftest import wait_for
+from edge.bundle import Bundle, Store
+from tests.conftest import Overflight, wait_for
+from tests.edge.bundle.bundles import KEY, TRUST, reissue
 
 HARVEY_NAME = r"filename:(?P<longitude>-?\d+\.\d+)_(?P<latitude>-?\d+\.\d+)"
+
+
+VERSION = Bundle.shipped().model.version
+"""Of the shipped bundle."""
 
 
 class Ground:
@@ -88,3 +94,14 @@ def ruins(tiles: list[tuple[Any, bool]], folder: Path, *, number: int = 12) -> i
         folder.mkdir(parents=True, exist_ok=True)
         cv2.imwrite(str(folder / f"{index:03}.jpg"), pixels)
     return sum(damaged for _, damaged in tiles[:number])
+
+
+@pytest.fixture
+def installed(overflight: Overflight, tmp_path: Path) -> Overflight:
+    """The command on a device that trusts one key, and serves a bundle that is newer than the shipped one."""
+    keys, store = tmp_path / "keys", tmp_path / "models"
+    keys.mkdir()
+    (keys / "field-team.pub").write_text(KEY.text)
+    overflight.config["model"] = {"store": str(store), "trusted_keys": str(keys), "devices": ["CPU"]}
+    Store(store).install(reissue(tmp_path / "made" / "first", VERSION + 1), TRUST, lambda bundle: None)
+    return overflight

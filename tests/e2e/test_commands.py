@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -14,9 +13,8 @@ from typing import Any
 import pytest
 import yaml
 
-from edge.bundle import SHIPPED
 from tests.conftest import Mosquitto, Overflight, free_port
-from tests.e2e.conftest import HARVEY_NAME, ruins
+from tests.e2e.conftest import HARVEY_NAME, VERSION, rows, ruins
 
 COMMANDS = ["run", "classify", "demo", "watch", "config", "status", "model"]
 
@@ -62,23 +60,25 @@ def test_a_config_file_that_is_missing_is_named(overflight: Overflight) -> None:
     )
 
 
-@pytest.mark.parametrize("damage", ["missing", "altered"])
-def test_a_bundle_whose_file_is_missing_or_altered_is_not_run(overflight: Overflight, tmp_path: Path, damage: str) -> None:
-    bundle = tmp_path / "bundle"
-    shutil.copytree(SHIPPED, bundle)
-    weights = bundle / "ir" / "model.bin"
-    if damage == "missing":
+@pytest.mark.parametrize("damage", ["is missing", "is altered"])
+def test_a_bundle_whose_file_is_missing_or_altered_is_not_run(
+    installed: Overflight, make_jpeg: Callable[..., bytes], damage: str
+) -> None:
+    (active,) = (installed.folder / "models" / "bundles").iterdir()
+    weights = active / "ir" / "model.bin"
+    if damage == "is missing":
         weights.unlink()
     else:
         content = bytearray(weights.read_bytes())
         content[1000] ^= 1
         weights.write_bytes(content)
-    overflight.config["model"] = {"bundle": str(bundle)}
-    finished = overflight.run("run", "--once")
-    assert finished.returncode == 1
-    (line,) = finished.stderr.splitlines()
-    assert str(bundle) in line
-    assert "ir/model.bin is altered" in line or "model.bin is missing" in line
+    (installed.inbox / "a.jpg").write_bytes(make_jpeg())
+    installed.config["triage"] = {"threshold": 1.0}
+    finished = installed.run("run", "--once")
+    assert finished.returncode == 0, finished.stderr
+    assert f"bundle {active}: ir/model.bin {damage}" in finished.stderr
+    # The one of the package is whole.
+    assert rows(installed.journal, "SELECT model FROM observations") == [(f"terrain-damage-{VERSION}",)]
 
 
 def test_the_printed_config_is_a_file_that_works(overflight: Overflight, tmp_path: Path) -> None:

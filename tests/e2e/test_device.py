@@ -91,7 +91,7 @@ def test_a_missing_engine_leads_to_the_fallback_and_a_degraded_status(
     assert "12 classified by litert on CPU" in finished.stdout
     first = ground.statuses[0]
     assert (first["state"], first["engine"], first["on"]) == ("degraded", "litert", "CPU")
-    assert first["reasons"][0].startswith("inference: NPU cannot be used: OpenVINO on NPU: ")
+    assert first["reasons"][0].startswith("inference NPU: NPU cannot be used: OpenVINO on NPU: ")
     wait_for(lambda: len(ground.alert_ids) == expected)
 
 

@@ -392,7 +392,7 @@ def test_a_variable_overrides_a_key_outside_of_the_sections() -> None:
         ("OVERFLIGHT_CAPTURE_MAX_BYTES", "1000", "capture", "max_bytes", 1000),
         ("OVERFLIGHT_TRIAGE_THRESHOLD", "0.9", "triage", "threshold", 0.9),
         ("OVERFLIGHT_TRIAGE_THRESHOLD", "null", "triage", "threshold", None),
-        ("OVERFLIGHT_MODEL_BUNDLE", "", "model", "bundle", ""),
+        ("OVERFLIGHT_MODEL_STORE", "", "model", "store", ""),
         ("OVERFLIGHT_UPLINK_PROTOCOL", "5", "uplink", "protocol", "5"),
         ("OVERFLIGHT_CAPTURE_SOURCE", "007", "capture", "source", "007"),
         ("OVERFLIGHT_CAPTURE_SOURCE", "2026-11-21", "capture", "source", "2026-11-21"),
@@ -403,7 +403,7 @@ def test_a_variable_stands_for_a_value_of_its_keys_type(variable: str, text: str
     # Every key starts out as something else than what the variable says.
     other = {
         "position": {"sources": []},
-        "model": {"devices": ["GPU"], "bundle": "/bundle"},
+        "model": {"devices": ["GPU"], "store": "/store"},
         "triage": {"threshold": 0.1},
         "uplink": {"protocol": "3.1.1"},
     }
@@ -501,11 +501,14 @@ def everything_changed() -> Config:
             },
             "position": {"sources": [r"filename:(?P<longitude>-?\d+)_(?P<latitude>-?\d+)", "fixed:-1,2", "exif"]},
             "model": {
-                "bundle": "null",
                 "store": "",
                 "trusted_keys": "0x10",
                 "allow_unsigned": True,
                 "devices": ["NPU", "CPU"],
+                "myriad_python": "null",
+                "answer_s": 0.5,
+                "retry_s": 1,
+                "trial_s": 2,
                 "cache": "~",
             },
             "triage": {"threshold": 0.123456789},

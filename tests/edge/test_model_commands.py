@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,9 +10,9 @@ from typing import Any
 import pytest
 import yaml
 
-from edge.bundle import SHIPPED, Bundle, Store
+from edge.bundle import Bundle, Store
 from edge.cli import main
-from tests.edge.bundle.bundles import FILES, KEY, OTHER_PRIVATE, rewrite, write_bundle
+from tests.edge.bundle.bundles import FILES, KEY, OTHER_PRIVATE, TRUST, passes, reissue, write_bundle
 
 COMMANDS = ["list", "show", "verify", "install", "activate", "rollback"]
 SHIPPED_VERSION = Bundle.shipped().model.version
@@ -70,12 +69,8 @@ def device(tmp_path: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.Lo
 def make(tmp_path: Path) -> Callable[..., Path]:
     """Writes the shipped bundle with another version, signed by the trusted key."""
 
-    def make(version: int, folder: str = "made", key: Any = ..., **changes: Any) -> Path:
-        copy = tmp_path / folder / f"terrain-damage-{version}"
-        shutil.copytree(SHIPPED, copy)
-        manifest = json.loads((copy / "manifest.json").read_bytes()) | {"version": version, **changes}
-        rewrite(copy, json.dumps(manifest).encode(), **({} if key is ... else {"key": key}))
-        return copy
+    def make(version: int, folder: str = "made", **changes: Any) -> Path:
+        return reissue(tmp_path / folder / f"terrain-damage-{version}", version, **changes)
 
     return make
 
@@ -330,8 +325,7 @@ def test_what_is_not_installed_is_neither_shown_nor_activated(device: Device) ->
 def test_a_bundle_s_labels_do_not_write_to_the_terminal(device: Device, tmp_path: Path) -> None:
     nasty = "\x1b[2Jundamaged"
     metrics = {"\x1b[31m": {"a\nb": "\x1b[0m"}, "plain": 1}
-    bundle = write_bundle(tmp_path / "bundle", FILES, labels=["damaged", nasty], metrics=metrics)
-    device.model["bundle"] = str(bundle)
+    device.store.install(write_bundle(tmp_path / "bundle", FILES, labels=["damaged", nasty], metrics=metrics), TRUST, passes)
     status, out, _ = device.run("show")
     assert status == 0
     assert all(line.isprintable() for line in out.splitlines())

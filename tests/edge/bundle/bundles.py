@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from edge.bundle import Bundle, BundleError, PublicKey, SelfTestError, Store, Trust, TrustedKeys
+from edge.bundle import SHIPPED, Bundle, BundleError, PublicKey, SelfTestError, Store, Trust, TrustedKeys
 from trainer.keys import sign
 
 PRIVATE = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
@@ -67,6 +68,14 @@ def rewrite(folder: Path, manifest: bytes, key: Ed25519PrivateKey | None = PRIVA
     (folder / "manifest.sig").unlink(missing_ok=True)
     if key is not None:
         (folder / "manifest.sig").write_bytes(sign(manifest, key))
+
+
+def reissue(folder: Path, version: int, key: Ed25519PrivateKey | None = PRIVATE, **changes: Any) -> Path:
+    """Copy the shipped bundle, with another version and signature, and return its folder."""
+    shutil.copytree(SHIPPED, folder)
+    manifest = json.loads((folder / "manifest.json").read_bytes()) | {"version": version, **changes}
+    rewrite(folder, json.dumps(manifest).encode(), key)
+    return folder
 
 
 def passes(bundle: Bundle) -> None:

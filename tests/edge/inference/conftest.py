@@ -9,10 +9,16 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import cv2
+import numpy as np
 import psutil
 import pytest
 
+from edge.bundle import ANYONE, Bundle
+from edge.inference import Classifier
 from tests.conftest import PROJECT, _skip_or_fail
+from tests.edge.inference.judging import Tiles
+from tests.edge.inference.rungs import Stick, Told
 
 # Hardware that hangs, dies or lies when it is told to cannot be had. This is OpenVINO's interface of 2021, with nothing behind.
 RUNTIME = """
@@ -111,3 +117,28 @@ def real_python(request: pytest.FixtureRequest) -> Path:
     if request.param == "2021.4":
         return Path(request.getfixturevalue("myriad_python"))
     return Path(sys.executable)
+
+
+@pytest.fixture(scope="module")
+def classifier(float_bundle: Path) -> Classifier:
+    """One that no engine was lost of."""
+    return Classifier(Bundle.open(float_bundle, ANYONE))
+
+
+@pytest.fixture(scope="module")
+def images(town_tiles: Tiles) -> list[np.ndarray]:
+    """Rendered tiles of changing sizes, so that they make several requests."""
+    sides = (128, 128, 128, 200, 200, 128, 97, 128, 128, 200)
+    return [cv2.resize(town_tiles[index][0], (side, side), interpolation=cv2.INTER_AREA) for index, side in enumerate(sides)]
+
+
+@pytest.fixture
+def told() -> Told:
+    """Keeps what a ladder says."""
+    return Told()
+
+
+@pytest.fixture
+def stick() -> Stick:
+    """One that is in and works."""
+    return Stick()

@@ -106,12 +106,12 @@ def test_worker_that_was_killed_between_two_images_is_told(bundle: Bundle, fake_
             engine.start([GREY])
 
 
-def test_engine_that_failed_stays_failed_and_says_so_at_once(bundle: Bundle, fake_python: FakePython) -> None:
+def test_engine_that_failed_stays_failed_and_says_why_at_once(bundle: Bundle, fake_python: FakePython) -> None:
     with loaded(bundle, fake_python(infer="raise RuntimeError('X_LINK_ERROR')")) as engine:
-        with pytest.raises(EngineError, match=r"^X_LINK_ERROR$"):
-            engine.start([GREY])
-        with pytest.raises(EngineError, match=r"^the worker has ended$"):
-            engine.start([GREY])
+        # Another thread may be the first to report it.
+        for _ in range(2):
+            with pytest.raises(EngineError, match=r"^X_LINK_ERROR$"):
+                engine.start([GREY])
 
 
 def test_process_that_the_worker_started_ends_with_it(bundle: Bundle, fake_python: FakePython) -> None:

@@ -11,11 +11,11 @@ import cv2
 import numpy as np
 import pytest
 
-from edge.bundle import ANYONE, SHIPPED, Bundle, SelfTestError
+from edge.bundle import ANYONE, Bundle
 from edge.bundle.selftest import Weights
 from edge.inference.engine import EngineError, Request, Result
 from edge.inference.openvino import OpenVinoEngine
-from edge.inference.selftest import check_engine, check_serving
+from edge.inference.selftest import check_engine
 from edge.inference.tensorflow import LiteRtEngine
 from tests.edge.bundle.bundles import TRUST, write_bundle
 
@@ -149,29 +149,3 @@ def test_a_scene_that_is_no_picture_does_not_pass(tmp_path: Path, content: bytes
 def test_a_broken_self_test_is_the_engine_s_error_too(tmp_path: Path) -> None:
     broken = bundle_of(tmp_path, {"selftest/scene-1.png": grey(51)}, schema=2)
     assert "selftest/expected.json" in refusal(broken, Parrot())
-
-
-# The engine that would serve
-
-
-def test_the_first_device_that_loads_it_is_asked() -> None:
-    shipped = Bundle.shipped()
-    assert check_serving(shipped) == ("openvino", "CPU")
-    assert check_serving(shipped, ["NOSUCHDEVICE", "TENSORFLOW", "CPU"]) == ("litert", "CPU")
-
-
-def test_a_bundle_that_no_device_loads_cannot_be_tested() -> None:
-    with pytest.raises(EngineError, match="self-test: no engine loads it: OpenVINO on NOSUCHDEVICE: "):
-        check_serving(Bundle.shipped(), ["NOSUCHDEVICE"])
-
-
-def test_a_bundle_whose_weights_are_lost_though_they_are_signed_fails_its_self_test(tmp_path: Path) -> None:
-    names = [file.relative_to(SHIPPED).as_posix() for file in SHIPPED.rglob("*") if file.is_file()]
-    files = {name: (SHIPPED / name).read_bytes() for name in names if not name.startswith("manifest.")}
-    # Half of them are nothing: it loads, and it is wrong.
-    weights = files["ir/model-int8.bin"]
-    files["ir/model-int8.bin"] = weights[:60_000] + bytes(80_000) + weights[140_000:]
-    size = {"height": 128, "width": 128, "colour": "BGR", "ground_sample_distance_m": None}
-    bundle = Bundle.open(write_bundle(tmp_path / "wrong", files, input=size), TRUST)
-    with pytest.raises(SelfTestError, match=r"self-test: openvino on CPU gives \S+ for 'd?u?n?d?amaged' of selftest/scene-"):
-        check_serving(bundle)
