@@ -71,7 +71,7 @@ comparison: .venv/.installed
 		--learning-rate 0.0008 --average 0 --label-smoothing 0 --augmentation turns --epochs 10 --batch 32 --out runs/seed-cnn
 	$(TRAIN) export runs/seed-cnn --out runs/seed-cnn-export
 	$(TRAIN) compare runs/seed-cnn-export runs/terrain-damage-export --curve-runs 0 $(HARVEY) --split given \
-		--base 'seed-cnn openvino-fp32' --out docs/comparison-with-2020
+		--base 'seed-cnn-export openvino-fp32' --out docs/comparison-with-2020
 
 # Not by way of the whole environment: that would be made anew from the old lock first.
 lock:
