@@ -14,7 +14,7 @@ help:
 	@echo "make bench-trainer  what the trainer promises, with DATA=$(DATA)"
 	@echo "make model     the shipped bundle anew from DATA=$(DATA), in about an hour"
 	@echo "make folds     what the network gets where it has not been (two hours)"
-	@echo "make comparison  TensorFlow, LiteRT, ONNX Runtime and OpenVINO on the same network (an hour)"
+	@echo "make comparison  TensorFlow, LiteRT, ONNX Runtime and OpenVINO on the same network (half an hour)"
 	@echo "make lock      resolve requirements/*.txt anew"
 
 demo: .venv-demo/.installed
