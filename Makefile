@@ -15,7 +15,7 @@ help:
 	@echo "make bench-trainer  what the trainer promises, with DATA=$(DATA)"
 	@echo "make model     the shipped bundle anew from DATA=$(DATA), in about an hour"
 	@echo "make folds     what the network gets where it has not been (two hours)"
-	@echo "make comparison  TensorFlow, LiteRT, ONNX Runtime and OpenVINO on the same network (an hour)"
+	@echo "make comparison  TensorFlow, LiteRT, ONNX Runtime and OpenVINO on the same network (half an hour)"
 	@echo "make myriad-runtime  .venv-myriad with an old OpenVINO, which drives Movidius sticks"
 	@echo "make lock      resolve requirements/*.txt anew"
 
@@ -78,13 +78,15 @@ folds: .venv/.installed
 	$(TRAIN) evaluate runs/harvey-by-place-export/fold-1 --data haiti:$(DATA)/haiti --all --no-pictures --out docs/evaluation-harvey-to-haiti
 	$(TRAIN) evaluate runs/haiti-folds-export/fold-1 --data harvey:$(DATA)/harvey --all --no-pictures --out docs/evaluation-haiti-to-harvey
 
-# The network of 2020, trained on the same data, beside the shipped one in every runtime.
+# The shipped network in every runtime; then the network of 2020, trained on the same data, beside it.
 comparison: .venv/.installed
 	@test -f runs/terrain-damage-export/export.json || { echo "no runs/terrain-damage-export: make model first" >&2; exit 2; }
+	$(TRAIN) compare runs/terrain-damage-export $(HARVEY) --split given --out docs/comparison
 	$(TRAIN) fit $(HARVEY) --data 'haiti*12:$(DATA)/haiti' --split given --network seed-cnn --optimizer adam \
 		--learning-rate 0.0008 --average 0 --label-smoothing 0 --augmentation turns --epochs 10 --batch 32 --out runs/seed-cnn
 	$(TRAIN) export runs/seed-cnn --out runs/seed-cnn-export
-	$(TRAIN) compare runs/terrain-damage-export runs/seed-cnn-export $(HARVEY) --split given --out docs/comparison
+	$(TRAIN) compare runs/seed-cnn-export runs/terrain-damage-export --curve-runs 0 $(HARVEY) --split given \
+		--base 'seed-cnn-export openvino-fp32' --out docs/comparison-with-2020
 
 myriad-runtime: .venv-myriad/.installed
 

@@ -460,7 +460,11 @@ def test_precision_that_a_run_has_not_is_one_line(place_run: Path, capsys: pytes
 
 
 def test_what_is_no_model_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert f"{tmp_path}: expected a run folder" in refused(capsys, tmp_path, "--data", "rendered:96")
+    said = refused(capsys, tmp_path, "--data", "rendered:96")
+    assert (
+        f"{tmp_path}: expected a run folder (with run.json), a cross-validation (with folds.json), "
+        "an export (with export.json) or a bundle (with manifest.json)"
+    ) in said
 
 
 def test_network_that_answers_nan_is_one_line(place_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -275,7 +275,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system that has room for one checkpoint, but not for another beside it; ``remount`` makes it larger."""
     folder = tmp_path / "small-disk"
     folder.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", folder], capture_output=True, check=False)
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", folder], capture_output=True, check=False)
     if mounted.returncode != 0:
         _skip_or_fail(f"no file system can be mounted here: {mounted.stderr.decode().strip()}")
     yield folder
@@ -294,7 +294,7 @@ def test_full_disk_ends_the_training_in_one_line_and_with_room_it_goes_on(
     assert saved is not None
     assert saved[0].epoch == 1
     assert sorted(file.name for file in run.iterdir()) == [CHECKPOINT, "run.json", "tensorboard"]
-    subprocess.run(["mount", "-o", "remount,size=20m", small_disk], check=True)
+    subprocess.run(["mount", "-o", "remount,size=40m", small_disk], check=True)
     assert main(command(data, run, 3)) == 0
     assert [step for step, _ in curve(run, "loss")] == [1, 2, 3]
     assert len(Run.open(run).record["history"]) == 3

@@ -81,7 +81,7 @@ def open_subject(path: Path) -> Subject:
         return Subject(name, "export", record.labels, (Fold(None, path, run.split),), run.data, run.fingerprints)
     raise EvaluateError(
         f"{path}: expected a run folder (with {RECORD}), a cross-validation (with {FOLDS}), an export (with {EXPORT_RECORD}) "
-        "or a bundle (with {MANIFEST})"
+        f"or a bundle (with {MANIFEST})"
     )
 
 
