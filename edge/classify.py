@@ -11,10 +11,10 @@ from edge.capture.headers import ImageError
 from edge.capture.image import SUFFIXES
 from edge.capture.listing import Listing
 from edge.config import CaptureConfig
-from edge.inference import Classifier
+from edge.inference import Classifier, EngineError
 from edge.inference.engine import BATCH
 from edge.position import Locator
-from edge.records import Frame, Observation, Tile
+from edge.records import Frame, Observation, Prediction, Tile
 
 
 def find_images(paths: Sequence[Path]) -> Iterator[tuple[str, str]]:
@@ -55,10 +55,17 @@ def classify_images(
     yield from _classify(batch, classifier, locator)
 
 
-def _classify(frames: list[Frame], classifier: Classifier, locator: Locator) -> Iterator[Observation]:
-    predictions = classifier.classify([frame.pixels for frame in frames])
-    for frame, prediction in zip(frames, predictions, strict=True):
-        yield Observation(frame, Tile(0, 0, frame.width, frame.height), prediction, locator.locate(frame))
+def _classify(frames: list[Frame], classifier: Classifier, locator: Locator) -> Iterator[Observation | tuple[str, str]]:
+    images = [frame.pixels for frame in frames]
+    try:
+        answers: Sequence[Prediction | EngineError] = classifier.classify(images)
+    except EngineError:
+        answers = classifier.classify_each(images)
+    for frame, answer in zip(frames, answers, strict=True):
+        if isinstance(answer, EngineError):
+            yield frame.key.name, f"cannot be classified: {answer}"
+        else:
+            yield Observation(frame, Tile(0, 0, frame.width, frame.height), answer, locator.locate(frame))
 
 
 def _reason(error: Exception) -> str:

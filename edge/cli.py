@@ -171,10 +171,11 @@ def rejected_lines(summary: Summary) -> list[str]:
 
 
 def _classify(options: argparse.Namespace) -> int:
+    from edge.bundle import Bundle
     from edge.classify import classify_images, find_images
     from edge.inference import Classifier
     from edge.messages import encode, observation_message
-    from edge.model import devices_of, open_serving
+    from edge.model import devices_of, open_serving, trust_of
     from edge.position import Locator
 
     config = load(options.config)
@@ -183,9 +184,12 @@ def _classify(options: argparse.Namespace) -> int:
             raise UsageError(f"{path}: no such file or folder")
     _check_position(options)
     locator = Locator.from_config(options.position or config.position.sources)
-    bundle, reasons = open_serving(config.model)
-    for reason in reasons:
-        logging.warning("%s", reason)
+    if options.bundle is not None:
+        bundle = Bundle.open(options.bundle, trust_of(config.model))
+    else:
+        bundle, reasons = open_serving(config.model)
+        for reason in reasons:
+            logging.warning("%s", reason)
     classifier = Classifier(bundle, devices_of(config.model))
     failed, separator = 0, ""
     if options.json:
@@ -245,6 +249,7 @@ def _status(options: argparse.Namespace) -> int:
     from edge.daemon import status_path
     from edge.journal import is_open, read_counts
     from edge.messages import StatusMessage
+    from edge.model import last_install, store_of
 
     config = load(options.config)
     journal = Path(config.journal.path).absolute()
@@ -255,14 +260,18 @@ def _status(options: argparse.Namespace) -> int:
     except (FileNotFoundError, msgspec.DecodeError):
         # The daemon may have died before it left one, or on a full disk: the journal's facts still hold.
         status = None
+    last = last_install(store_of(config.model)) if config.model.store else None
     state = status.state if running and status else ("starting" if running else "stopped")
     reasons = status.reasons if running and status else []
     if options.json:
-        print(json.dumps({"device": config.device, "state": state, "reasons": reasons, "journal": asdict(counts)}))
+        facts = {"device": config.device, "state": state, "reasons": reasons, "last_install": msgspec.to_builtins(last)}
+        print(json.dumps(facts | {"journal": asdict(counts)}))
         return 0
     print(f"{config.device} is {state}" + "".join(f"\n  because {reason}" for reason in reasons))
     if status is not None and status.bundle is not None:
         print(f"model     {status.bundle.name} version {status.bundle.version}, {status.engine} on {status.on}")
+    if last is not None:
+        print(f"install   {last.at} {last.source}: {last.outcome}{'' if last.reason is None else f', {last.reason}'}")
     print(f"frames    {counts.observed} classified, {counts.rejected} rejected")
     print(f"alerts    {counts.alerts}, of which {counts.waiting} wait for the broker")
     return 0
@@ -289,6 +298,7 @@ def _parser() -> ArgumentParser:
 
     classify = command("classify", _classify, "classify images or folders, no broker needed", "overflight classify photos/")
     classify.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="image or folder")
+    classify.add_argument("--bundle", type=Path, metavar="PATH", help="by this bundle instead of the one that serves")
     classify.add_argument("--json", action="store_true", help="a GeoJSON FeatureCollection")
     _add_position(classify)
 

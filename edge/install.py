@@ -1,7 +1,7 @@
 """Installs bundles as the configuration says, and leaves for whoever looks later what came of it.
 
 A drone in the field has nobody to watch: a stick is put in and taken out, and what happened is read afterwards in
-``last-install.json`` in the store.
+``last-install.json`` in the store, in the status and by ``overflight status``.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Literal
 
 import msgspec
 
@@ -18,30 +17,12 @@ from edge.bundle.usb import newest_on_stick
 from edge.config import ModelConfig
 from edge.inference import EngineError
 from edge.inference.devices import check_serving
-from edge.messages import Timestamp, rfc3339, utc_now
+from edge.messages import InstallResult, rfc3339, utc_now
 from edge.model import devices_of, open_serving, store_of, trust_of
 
 _log = logging.getLogger(__name__)
 
 _MAX_REASONS = 10
-
-
-class InstallResult(msgspec.Struct, frozen=True, kw_only=True):
-    """What an install came to.
-
-    Attributes:
-        at: When it began.
-        source: The bundle, or the stick.
-        reason: Why it failed, or why there is nothing newer, in one line.
-        model: Name of the bundle's folder in the store.
-    """
-
-    schema: Literal[1] = 1
-    at: Timestamp
-    source: str
-    outcome: Literal["installed", "nothing newer", "failed"]
-    reason: str | None = None
-    model: str | None = None
 
 
 class Installer:

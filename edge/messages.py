@@ -102,6 +102,24 @@ class AlertMessage(msgspec.Struct, frozen=True, tag_field="type", tag="Feature")
     properties: AlertProperties
 
 
+class InstallResult(msgspec.Struct, frozen=True, kw_only=True):
+    """What the last install of a bundle came to.
+
+    Attributes:
+        at: When it began.
+        source: The bundle, or the stick.
+        reason: Why it failed, or why there is nothing newer, in one line.
+        model: Name of the bundle's folder in the store.
+    """
+
+    schema: Literal[1] = 1
+    at: Timestamp
+    source: str
+    outcome: Literal["installed", "nothing newer", "failed"]
+    reason: str | None = None
+    model: str | None = None
+
+
 class StatusMessage(msgspec.Struct, frozen=True):
     """Retained, and the last will: how the device is. Reasons say why it is degraded, each in one line."""
 
@@ -113,6 +131,7 @@ class StatusMessage(msgspec.Struct, frozen=True):
     bundle: Model | None = None
     engine: str | None = None
     on: str | None = None
+    last_install: InstallResult | None = None
     schema: Literal[1] = 1
 
 

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
+
 from edge.bundle import Bundle, Store, Trust
 from edge.bundle.limits import LOCK_S
 from edge.config import ConfigError, ModelConfig
 from edge.inference import Devices
 from edge.inference.engine import Mode
+from edge.messages import InstallResult
 
 
 def trust_of(model: ModelConfig) -> Trust:
@@ -44,6 +47,14 @@ def devices_of(model: ModelConfig, mode: Mode = "throughput", cache: Path | None
         retry_s=model.retry_s,
         myriad_python=Path(model.myriad_python) if model.myriad_python else None,
     )
+
+
+def last_install(store: Store) -> InstallResult | None:
+    """What the last install came to; None: there was none, or what it left cannot be read."""
+    try:
+        return msgspec.json.decode(store.last_result() or b"", type=InstallResult)
+    except msgspec.DecodeError:
+        return None
 
 
 def open_serving(model: ModelConfig) -> tuple[Bundle, tuple[str, ...]]:

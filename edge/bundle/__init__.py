@@ -7,6 +7,7 @@ from edge.bundle.manifest import MANIFEST, SIGNATURE, BundleError, Calibration, 
 from edge.bundle.selftest import SelfTestError
 from edge.bundle.signature import KeyId, PublicKey, verify
 from edge.bundle.store import SelfTest, Store
+from edge.bundle.trials import Trials
 from edge.bundle.trust import ANYONE, Trust
 
 __all__ = [
@@ -26,6 +27,7 @@ __all__ = [
     "SelfTest",
     "SelfTestError",
     "Store",
+    "Trials",
     "Trust",
     "TrustedKeys",
     "verify",

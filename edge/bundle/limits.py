@@ -39,7 +39,11 @@ MAX_TOLERANCE = 0.1
 
 # The store and sticks.
 KEPT_BUNDLES = 3
+MAX_RESULT_BYTES = 64 << 10
+"""Of what the last install came to."""
 MAX_REFUSALS = 100
+MAX_TRIALS = 100
+"""Bundles of which it is known how they did in service."""
 MAX_REASON_LETTERS = 500
 MAX_FOLDER_ENTRIES = 1000
 """Entries of a folder that are looked at, on a stick or beside the keys."""

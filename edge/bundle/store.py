@@ -3,6 +3,7 @@
     bundles/terrain-damage-3-0123456789ab/   name, version and the start of the manifest's SHA-256
     active, previous                         links into bundles/, replaced atomically
     refused/<SHA-256 of a manifest>          why a bundle that failed is not tried again
+    trials/<SHA-256 of a manifest>           whether a bundle has proved itself in service
     incoming-*                               half of something; cleared by whoever writes next
     lock                                     held by whoever writes; readers need none
 
@@ -23,16 +24,17 @@ from edge.bundle.copy import check_room, copy_bundle
 from edge.bundle.durable import remove, replace_file, replace_link, sync_folder
 from edge.bundle.header import Header, read_header
 from edge.bundle.installed import Installed
-from edge.bundle.limits import KEPT_BUNDLES, LOCK_S
+from edge.bundle.limits import KEPT_BUNDLES, LOCK_S, MAX_RESULT_BYTES
 from edge.bundle.lock import locked
 from edge.bundle.manifest import BundleError
 from edge.bundle.refusals import Refusals
 from edge.bundle.selftest import SelfTestError
+from edge.bundle.trials import Trials
 from edge.bundle.trust import ANYONE, Trust
 from edge.records import ModelName
 from edge.text import one_line
 
-_BUNDLES, _REFUSED, _LOCK = "bundles", "refused", "lock"
+_BUNDLES, _REFUSED, _TRIALS, _LOCK = "bundles", "refused", "trials", "lock"
 _ACTIVE, _PREVIOUS = "active", "previous"
 _INCOMING = "incoming-"
 LAST_INSTALL = "last-install.json"
@@ -42,7 +44,11 @@ SelfTest = Callable[[Bundle], object]
 
 
 class Store:
-    """The bundles below a folder. A folder that is not there is an empty store; the first install makes it."""
+    """The bundles below a folder. A folder that is not there is an empty store; the first install makes it.
+
+    Attributes:
+        trials: How its bundles did in service.
+    """
 
     def __init__(self, root: Path, lock_s: float = LOCK_S) -> None:
         """
@@ -53,6 +59,7 @@ class Store:
         self._lock_s = lock_s
         self._bundles = root / _BUNDLES
         self._refusals = Refusals(root / _REFUSED)
+        self.trials = Trials(root / _TRIALS)
 
     # What is there
 
@@ -195,7 +202,9 @@ class Store:
         """
         with self._changing():
             with suppress(BundleError):
-                self._refuse(Bundle.open(folder, ANYONE).model.sha256, reason)
+                digest = Bundle.open(folder, ANYONE).model.sha256
+                self._refuse(digest, reason)
+                self.trials.forget(digest)
             active, previous = self._seen(_ACTIVE), self._seen(_PREVIOUS)
             if active is not None and active.path.name == folder.name:
                 active = previous if previous is not None and previous != active and self._is_usable(previous) else None
@@ -214,6 +223,14 @@ class Store:
         """
         with self._changing():
             replace_file(self.root / LAST_INSTALL, content, self._incoming("result"))
+
+    def last_result(self) -> bytes | None:
+        """What `leave_result` left last; None: nothing that can be read."""
+        try:
+            with (self.root / LAST_INSTALL).open("rb") as file:
+                return file.read(MAX_RESULT_BYTES)
+        except OSError:
+            return None
 
     @contextmanager
     def _changing(self) -> Iterator[None]:

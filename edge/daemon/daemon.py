@@ -177,6 +177,7 @@ class Daemon:
             bundle=Model(model.name, model.version, model.sha256),
             engine=None if engine is None else engine.name,
             on=None if engine is None else engine.device,
+            last_install=self._models.last_install,
         )
 
     def _find(self, *, once: bool) -> None:

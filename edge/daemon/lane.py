@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from edge.capture.directory import DirectorySource, FileChangedError, FoundFile
 from edge.capture.headers import ImageError, IncompleteImageError
@@ -20,11 +20,16 @@ from edge.position import Locator
 from edge.records import Frame, Observation, Prediction, Tile
 from edge.text import one_line
 
+if TYPE_CHECKING:
+    from edge.records import Image
+
 Found: TypeAlias = "queue.Queue[FoundFile | None]"
 Recorded: TypeAlias = "queue.Queue[list[tuple[FoundFile, FrameRecord | None]] | None]"
 """What became of the files of a request, None for one that vanished before it was read; a None by itself ends the stage."""
 
 _LOOK_S = 0.2
+# A frame can be to blame, so many in a row cannot.
+_MOST_HOPELESS = 32
 
 
 class Lane:
@@ -46,6 +51,7 @@ class Lane:
         self._found = found
         self._recorded = recorded
         self._stopping = stopping
+        self._hopeless = 0
 
     def run(self) -> None:
         """Work until a None is found or the daemon stops; what is in hand then is finished.
@@ -117,33 +123,56 @@ class Lane:
         return None
 
     def _collect(self, running: _Running) -> None:
-        serving, predictions = self._predictions(running)
-        self._models.saw(serving, predictions)
+        serving, answers = self._answers(running)
         records: list[tuple[FoundFile, FrameRecord | None]] = []
-        for (found, frame), prediction in zip(running.frames, predictions, strict=True):
-            tile = Tile(0, 0, frame.width, frame.height)
-            observation = Observation(frame, tile, prediction, self._locator.locate(frame))
-            alert = serving.triage.decide(observation)
-            alerts = () if alert is None else (alert,)
-            record = FrameRecord(frame.key, rfc3339(frame.captured_at), "observed", None, (observation,), alerts)
-            records.append((found, record))
+        classified: list[tuple[Frame, Prediction]] = []
+        for (found, frame), answer in zip(running.frames, answers, strict=True):
+            if isinstance(answer, EngineError):
+                # At the next start there may be another engine or model.
+                records.append((found, FrameRecord(frame.key, None, "unavailable", f"cannot be classified: {answer}")))
+            else:
+                classified.append((frame, answer))
+                records.append((found, self._record(serving, frame, answer)))
+        self._models.saw(serving, [frame.pixels for frame, _ in classified], [prediction for _, prediction in classified])
         self._recorded.put(records)
 
-    def _predictions(self, running: _Running) -> tuple[Serving, list[Prediction]]:
+    def _record(self, serving: Serving, frame: Frame, prediction: Prediction) -> FrameRecord:
+        tile = Tile(0, 0, frame.width, frame.height)
+        observation = Observation(frame, tile, prediction, self._locator.locate(frame))
+        alert = serving.triage.decide(observation)
+        alerts = () if alert is None else (alert,)
+        return FrameRecord(frame.key, rfc3339(frame.captured_at), "observed", None, (observation,), alerts)
+
+    def _answers(self, running: _Running) -> tuple[Serving, Sequence[Prediction | EngineError]]:
         """Of the model that it was begun with or, should that fail on every engine, of the one to go back to.
 
+        Returns:
+            The model, and for each frame its prediction, or why no engine has one.
+
         Raises:
-            EngineError: There is none.
+            EngineError: No engine works any more.
         """
-        serving = running.serving
+        serving, images = running.serving, [frame.pixels for _, frame in running.frames]
         try:
-            return serving, running.request.predictions()
+            answers: Sequence[Prediction | EngineError] = running.request.predictions()
         except EngineError as error:
-            failure = error
+            serving, answers = self._answers_of_another(serving, images, error)
+        self._hopeless = self._hopeless + len(answers) if all(isinstance(each, EngineError) for each in answers) else 0
+        if self._hopeless >= _MOST_HOPELESS:
+            raise EngineError(f"no engine has an answer about {self._hopeless} frames in a row: {answers[-1]}")
+        return serving, answers
+
+    def _answers_of_another(
+        self, serving: Serving, images: Sequence[Image], failure: EngineError
+    ) -> tuple[Serving, Sequence[Prediction | EngineError]]:
         while True:
-            serving = self._models.leave(serving, failure)
             try:
-                return serving, serving.classifier.classify([frame.pixels for _, frame in running.frames])
+                serving = self._models.leave(serving, failure)
+            except EngineError:
+                # Nothing to go back to. One frame that is too much for every engine must not cost the others.
+                return serving, serving.classifier.classify_each(images)
+            try:
+                return serving, serving.classifier.classify(images)
             except EngineError as error:
                 failure = error
 

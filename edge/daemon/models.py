@@ -15,26 +15,30 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from edge.bundle import Bundle, BundleError
+from edge.bundle import Bundle, BundleError, Trials
 from edge.config import Config
+from edge.daemon.trial import Trial
 from edge.health import Conditions
 from edge.inference import Classifier, EngineError
 from edge.inference.engine import Mode
-from edge.model import devices_of, store_of, trust_of
+from edge.model import devices_of, last_install, store_of, trust_of
 from edge.records import Prediction
+from edge.text import one_line
 from edge.triage import Triage
+
+if TYPE_CHECKING:
+    from edge.records import Image
 
 _log = logging.getLogger(__name__)
 
 _LOOK_S = 0.5
 # Who installs tests a model while it holds the lock.
 _LOCK_S = 10.0
-# Fewer frames than that can be alike by chance, or because the drone stands still over a field.
-_LEAST_FRAMES = 16
-# Even of a still scene a camera's noise moves the last digits.
-_ALIKE = 1e-6
 _MODEL, _TRUST = "model", "signature"
+# The process may end for other reasons while a model is on trial: the battery is taken out.
+_MOST_UNFINISHED = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,48 +60,12 @@ class Serving:
         return f"{self.bundle.model.name} {self.bundle.model.version}"
 
 
-class Trial:
-    """Watches what a new model says of live frames."""
-
-    def __init__(self, trial_s: float, clock: Callable[[], float] = time.monotonic) -> None:
-        """
-        Args:
-            trial_s: From the first frame on.
-        """
-        self._trial_s = trial_s
-        self._clock = clock
-        self._begun: float | None = None
-        self._frames = 0
-        self._first: Prediction | None = None
-        self._varied = False
-
-    @property
-    def is_alike(self) -> bool:
-        """Whether it said the same of every frame for the whole time."""
-        return not self._varied and self._frames >= _LEAST_FRAMES and self._is_over
-
-    @property
-    def is_passed(self) -> bool:
-        """Whether it lasted, and told frames apart."""
-        return self._varied and self._is_over
-
-    @property
-    def _is_over(self) -> bool:
-        return self._begun is not None and self._clock() - self._begun >= self._trial_s
-
-    def saw(self, predictions: Sequence[Prediction]) -> None:
-        """Take what it said of some frames."""
-        for prediction in predictions:
-            if self._first is None:
-                self._first, self._begun = prediction, self._clock()
-            self._frames += 1
-            self._varied = self._varied or any(
-                abs(value - self._first.probabilities[label]) > _ALIKE for label, value in prediction.probabilities.items()
-            )
-
-
 class Models:
-    """The model that serves. Lanes ask for it before each batch, and say what became of it."""
+    """The model that serves. Lanes ask for it before each batch, and say what became of it.
+
+    Attributes:
+        last_install: What the last install came to; None: there was none.
+    """
 
     def __init__(self, config: Config, journal_folder: Path, mode: Mode, conditions: Conditions) -> None:
         """Load the active bundle; if it does not work, the one before it or the one that ships with the package.
@@ -114,15 +82,23 @@ class Models:
         self._devices = devices_of(config.model, mode, journal_folder / "cache")
         self._store = store_of(config.model, lock_s=_LOCK_S) if config.model.store else None
         self._lock = threading.Lock()
-        self._condemned: queue.SimpleQueue[tuple[Bundle, str]] = queue.SimpleQueue()
-        self._before: Serving | None = None
+        # What is to be written into the store, but not by a thread that has frames in hand: it syncs to the disk.
+        self._to_write: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+        self._unwritten: list[Callable[[], None]] = []
+        self._write_at = 0.0
+        # What to go back to while the one that serves is on trial: loaded, or to be loaded when it is needed.
+        self._before: Serving | Bundle | None = None
         self._trial: Trial | None = None
         # Where the link pointed when it was last followed, and when that is tried again all the same.
-        self._followed = None if self._store is None else self._store.active()
+        self._followed: Path | None = None
         self._again_at = math.inf
+        # The bundle that no engine could load when it was tried for the first time.
+        self._doubted: Bundle | None = None
         self._shown: set[str] = set()
         self._current: Serving = None  # type: ignore[assignment]  # until the next line
+        self.last_install = None if self._store is None else last_install(self._store)
         self._load_first()
+        self._followed = None if self._store is None else self._store.active()
         self._show(self._current)
 
     @property
@@ -130,7 +106,7 @@ class Models:
         """The model to classify with."""
         return self._current
 
-    def saw(self, serving: Serving, predictions: Sequence[Prediction]) -> None:
+    def saw(self, serving: Serving, images: Sequence[Image], predictions: Sequence[Prediction]) -> None:
         """Say what a model said of frames, in no particular order."""
         trial = self._trial
         if trial is None or serving is not self._current:
@@ -138,19 +114,25 @@ class Models:
         with self._lock:
             if self._trial is not trial:
                 return
-            trial.saw(predictions)
+            trial.saw(images, predictions)
             if trial.is_passed:
                 self._end_trial()
                 return
             if not trial.is_alike:
                 return
-        self._go_back(serving, f"said the same of every frame for {self._config.model.trial_s:g} s")
+        reason = f"said the same of every frame for {self._config.model.trial_s:g} s"
+        try:
+            self._go_back(serving, reason)
+        except EngineError as error:
+            with self._lock:
+                self._before = self._trial = None
+            self._conditions.set(_MODEL, f"{serving.title}: {reason}; the one before it cannot be loaded: {error}")
 
     def leave(self, failed: Serving, error: EngineError) -> Serving:
         """Leave a model that fails on every engine; returns the one to go on with.
 
         Raises:
-            EngineError: It is not on trial: the engines have failed, not the model.
+            EngineError: It is not on trial: the engines have failed, or the frames are to blame.
         """
         with self._lock:
             if self._current is not failed:
@@ -162,8 +144,8 @@ class Models:
     def watch(self, stopping: threading.Event) -> None:
         """Take over what is activated, until the daemon stops."""
         while not stopping.wait(_LOOK_S):
-            while not self._condemned.empty():
-                self._withdraw(*self._condemned.get())
+            self._write()
+            self._look_at_last_install()
             self.follow()
 
     def follow(self) -> None:
@@ -185,8 +167,13 @@ class Models:
         try:
             serving = self._make(bundle)
         except EngineError as error:
-            self._condemn(bundle, str(error))
+            if self._doubted is None or self._doubted.model != bundle.model:
+                self._doubt(bundle, error)
+            else:
+                self._condemn(bundle, str(error))
             return
+        self._doubted = None
+        self._begin_trial(bundle)
         with self._lock:
             if self._trial is None:
                 self._before = self._current
@@ -198,12 +185,19 @@ class Models:
         self._conditions.set(_MODEL, None)
         self._show(serving)
 
+    def _look_at_last_install(self) -> None:
+        if self._store is not None and (last := last_install(self._store)) != self.last_install:
+            self.last_install = last
+            self._conditions.announce()
+
     def close(self) -> None:
         """Let go of the models."""
         with self._lock:
             for serving in (self._current, self._before):
-                if serving is not None:
+                if isinstance(serving, Serving):
                     serving.classifier.close()
+            if self._trial is not None and (trials := self._trials_of(self._current.bundle)):
+                _try_to_write(lambda: trials.interrupt(self._current.bundle.model.sha256))
 
     def _load_first(self) -> None:
         """Take the best model that works.
@@ -212,15 +206,23 @@ class Models:
             BundleError, EngineError: None does.
         """
         failed: list[tuple[Bundle, EngineError]] = []
-        for bundle in self._candidates():
+        candidates = self._candidates()
+        for bundle in candidates:
+            trials = self._trials_of(bundle)
+            if trials and trials.unfinished(bundle.model.sha256) >= _MOST_UNFINISHED:
+                self._condemn(bundle, f"the process ended {_MOST_UNFINISHED} times while it was on trial")
+                continue
             try:
                 self._current = self._make(bundle)
             except EngineError as error:
                 failed.append((bundle, error))
                 continue
-            for other, reason in failed:
-                # This one works on the same engines: it was the model.
-                self._condemn(other, str(reason))
+            if failed:
+                # This one works on the same engines: it may have been the model.
+                self._doubt(*failed[0])
+            if trials and not trials.has_passed(bundle.model.sha256):
+                self._begin_trial(bundle)
+                self._before, self._trial = next(candidates), Trial(self._config.model.trial_s)
             return
         raise failed[-1][1]
 
@@ -259,37 +261,66 @@ class Models:
         return Serving(bundle, classifier, Triage(bundle.manifest.alert_labels, threshold), lost)
 
     def _go_back(self, failed: Serving, reason: str) -> Serving:
+        """
+        Raises:
+            EngineError: What served before cannot be loaded any more.
+        """
         with self._lock:
             if self._current is not failed or self._before is None:
                 return self._current
-            self._current, self._before, self._trial = self._before, None, None
-            serving = self._current
+            before = self._before if isinstance(self._before, Serving) else self._make(self._before)
+            self._current, self._before, self._trial = before, None, None
         failed.classifier.close()
-        self._show(serving)
-        self._conditions.set(_MODEL, f"{failed.title}: {reason}; {serving.title} serves again")
-        # Not on the thread that has frames in hand: the store syncs to the disk.
-        self._condemned.put((failed.bundle, reason))
-        return serving
+        self._show(before)
+        self._conditions.set(_MODEL, f"{failed.title}: {reason}; {before.title} serves again")
+        self._to_write.put(lambda: self._withdraw(failed.bundle, reason))
+        return before
+
+    def _begin_trial(self, bundle: Bundle) -> None:
+        """Remember it, should the process end with it."""
+        trials = self._trials_of(bundle)
+        if trials and not trials.has_passed(bundle.model.sha256):
+            _try_to_write(lambda: trials.begin(bundle.model.sha256))
 
     def _end_trial(self) -> None:
-        if self._before is not None:
+        if isinstance(self._before, Serving):
             self._before.classifier.close()
         self._before = self._trial = None
+        digest = self._current.bundle.model.sha256
+        if trials := self._trials_of(self._current.bundle):
+            self._to_write.put(lambda: trials.succeed(digest))
+
+    def _trials_of(self, bundle: Bundle) -> Trials | None:
+        """Where it is remembered how a bundle did; None: it came with the package, and has nothing to prove."""
+        return None if self._store is None or bundle.is_shipped else self._store.trials
+
+    def _doubt(self, bundle: Bundle, error: EngineError) -> None:
+        """Say that a model cannot be loaded, and have it tried once more: the machine may have had no memory left."""
+        self._doubted = bundle
+        self._again_at = time.monotonic() + self._config.model.retry_s
+        self._conditions.set(_MODEL, f"{bundle.model.name} {bundle.model.version}: {error}")
 
     def _condemn(self, bundle: Bundle, reason: str) -> None:
         """Say that a model does not serve, and have the store go back to one that does."""
         self._conditions.set(_MODEL, f"{bundle.model.name} {bundle.model.version}: {reason}")
-        self._withdraw(bundle, reason)
+        self._to_write.put(lambda: self._withdraw(bundle, reason))
+        self._write()
+
+    def _write(self) -> None:
+        """Write into the store what is to be written; what cannot be is tried again."""
+        while not self._to_write.empty():
+            self._unwritten.append(self._to_write.get())
+            self._write_at = 0.0
+        if self._unwritten and time.monotonic() >= self._write_at:
+            self._unwritten = [each for each in self._unwritten if not _try_to_write(each)]
+            self._write_at = time.monotonic() + self._config.model.retry_s
 
     def _withdraw(self, bundle: Bundle, reason: str) -> None:
         if self._store is None or bundle.is_shipped:
             return
-        try:
-            self._store.withdraw(bundle.path, reason)
-            # Where the link points now may be somewhere else again, and is then followed.
-            self._followed = None if self._current.bundle.is_shipped else self._current.bundle.path
-        except BundleError as error:
-            _log.error("model: the store cannot go back: %s", error)
+        self._store.withdraw(bundle.path, reason)
+        # Where the link points now may be somewhere else again, and is then followed.
+        self._followed = None if self._current is None or self._current.bundle.is_shipped else self._current.bundle.path
 
     def _show(self, serving: Serving) -> None:
         """Have the status say what there is to say of the model that serves now, and nothing of the one before it."""
@@ -301,3 +332,13 @@ class Models:
         reason = f"{serving.title} is not signed, and serves because model.allow_unsigned is set"
         self._conditions.set(_TRUST, reason if unsigned else None)
         self._conditions.announce()
+
+
+def _try_to_write(write: Callable[[], None]) -> bool:
+    """False: it could not be written, which is said; what serves does not depend on it."""
+    try:
+        write()
+    except (BundleError, OSError) as error:
+        _log.error("model: %s", one_line(error))
+        return False
+    return True

@@ -11,7 +11,7 @@ import numpy as np
 
 from edge.bundle import Bundle
 from edge.inference.devices import ANY_DEVICE, Devices, check, rungs
-from edge.inference.engine import BATCH, Engine, EngineError, Request, Result
+from edge.inference.engine import BATCH, Engine, EngineError, NoEngineError, Request, Result
 from edge.inference.ladder import Ladder, Told
 from edge.records import Prediction
 
@@ -48,7 +48,15 @@ class Classifier:
         self._model = bundle.model
         self._labels = bundle.manifest.labels
         self.tile_px = (bundle.manifest.input.height, bundle.manifest.input.width)
-        self._ladder = Ladder(rungs(bundle, devices), told, partial(check, bundle), retry_s=devices.retry_s)
+        found = rungs(bundle, devices)
+        self._ladder = Ladder(
+            found.loaders,
+            told,
+            partial(check, bundle),
+            retry_s=devices.retry_s,
+            absent=found.absent,
+            is_faster=found.is_faster,
+        )
 
     def close(self) -> None:
         """Try no lost engine again; requests that still run come to their end."""
@@ -74,6 +82,32 @@ class Classifier:
             EngineError: No engine works any more.
         """
         return [prediction for started in self.start(images) for prediction in started.predictions()]
+
+    def classify_each(self, images: Sequence[Image]) -> list[Prediction | EngineError]:
+        """Classify images of which one may be too much for every engine, each by itself.
+
+        All engines are tried anew. Where they work, and still none has an answer, that is the image's fault.
+
+        Returns:
+            For each image its prediction, or why there is none.
+
+        Raises:
+            EngineError: No engine works any more.
+        """
+        return [self._classify_one(image) for image in images]
+
+    def _classify_one(self, image: Image) -> Prediction | EngineError:
+        while True:
+            self._ladder.begin_again()
+            try:
+                return self.classify([image])[0]
+            except NoEngineError:
+                # Another thread's image was too much for the last one.
+                continue
+            except EngineError as error:
+                # Ready for the next one, and the status is as it was.
+                self._ladder.begin_again()
+                return error
 
     def start(self, images: Sequence[Image]) -> list[Started]:
         """Begin to classify images: one request for each run of equally large ones, `BATCH` at most.

@@ -1,8 +1,8 @@
 """Which engines a device has for a bundle, and in which order they are tried.
 
-A fixed order is the operator's. ``auto`` measures what is there by the bundle's self-test: what answers wrongly is left out,
-the fastest comes first, TensorFlow last. OpenVINO's own AUTO is never asked: it says nothing of what it took, and when a stick
-is missing it goes on with the CPU without a word.
+A fixed order is the operator's. ``auto`` measures what is there by the bundle's self-test: the fastest comes first, what cannot
+be loaded or answers wrongly is said and tried again later, TensorFlow comes last. OpenVINO's own AUTO is never asked: it says
+nothing of what it took, and when a stick is missing it goes on with the CPU without a word.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import logging
 import statistics
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
@@ -32,6 +32,8 @@ TENSORFLOW, MYRIAD = "TENSORFLOW", "MYRIAD"
 
 _ROUNDS = 5
 _AT_ONCE = 4
+# The one in use has frames to classify while it is measured.
+_CLEARLY = 0.8
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,13 +60,28 @@ class Devices:
 ANY_DEVICE = Devices()
 
 
-def rungs(bundle: Bundle, devices: Devices) -> list[tuple[str, Loader]]:
-    """The engines in the order in which they are to be tried, by name; none is kept loaded.
+@dataclass(frozen=True, slots=True)
+class Rungs:
+    """The engines of a device for a bundle. None is kept loaded.
 
-    Raises:
-        EngineError: What there is cannot be measured, and nothing is left.
+    Attributes:
+        loaders: In the order in which they are to be tried, by name.
+        absent: Why devices that should be there could not be measured, by name; they lie behind those that were.
+        is_faster: Whether an engine that is there at last is to be used instead of another one.
     """
-    return [(name, _loader(bundle, name, devices)) for name in devices.order or _measured(bundle, devices)]
+
+    loaders: list[tuple[str, Loader]]
+    absent: dict[str, str] = field(default_factory=dict)
+    is_faster: Callable[[Engine, Engine], bool] = lambda engine, current: False
+
+
+def rungs(bundle: Bundle, devices: Devices) -> Rungs:
+    """Find out which engines there are, and their order."""
+    if devices.order:
+        return Rungs([(name, _loader(bundle, name, devices)) for name in devices.order])
+    order, absent = _measured(bundle, devices)
+    loaders = [(name, _loader(bundle, name, devices)) for name in order]
+    return Rungs(loaders, absent, partial(_is_faster, bundle, devices.mode))
 
 
 def check_serving(bundle: Bundle, devices: Devices) -> tuple[str, str]:
@@ -78,7 +95,7 @@ def check_serving(bundle: Bundle, devices: Devices) -> tuple[str, str]:
         EngineError: No engine loads it, which may be the machine's fault.
     """
     reasons = []
-    for name, load in rungs(bundle, devices):
+    for name, load in rungs(bundle, devices).loaders:
         try:
             engine = within(LOAD_S, load, f"load {name}")
         except EngineError as error:
@@ -124,8 +141,12 @@ def _load_myriad(bundle: Bundle, devices: Devices) -> Engine:
     return MyriadEngine(bundle, devices.myriad_python, answer_s=devices.answer_s)
 
 
-def _measured(bundle: Bundle, devices: Devices) -> list[str]:
-    """The devices of this machine that pass the self-test, the fastest first, and TensorFlow behind them."""
+def _measured(bundle: Bundle, devices: Devices) -> tuple[list[str], dict[str, str]]:
+    """The devices of this machine, the fastest first, then those that do not pass the self-test, and TensorFlow last.
+
+    Returns:
+        Their order, and why some did not pass.
+    """
     try:
         offered = offered_devices()
     except EngineError as error:
@@ -135,20 +156,21 @@ def _measured(bundle: Bundle, devices: Devices) -> list[str]:
         offered.append(MYRIAD)
     if len(offered) == 1:
         # Nothing to choose from; the ladder checks it.
-        return [*offered, TENSORFLOW]
+        return [*offered, TENSORFLOW], {}
     took: dict[str, float] = {}
+    absent: dict[str, str] = {}
     for name in offered:
         try:
-            took[name] = within(LOAD_S, partial(_measure, bundle, _loader(bundle, name, devices), devices.mode), f"try {name}")
+            took[name] = within(LOAD_S, partial(_try, bundle, _loader(bundle, name, devices), devices.mode), f"try {name}")
         except EngineError as error:
-            _log.warning("inference: %s is not used: %s", name, error)
+            absent[name] = str(error)
         else:
             _log.info("inference: %s takes %.2f ms a tile", name, took[name])
-    return [*sorted(took, key=lambda name: took[name]), TENSORFLOW]
+    return [*sorted(took, key=lambda name: took[name]), *absent, TENSORFLOW], absent
 
 
-def _measure(bundle: Bundle, load: Callable[[], Engine], mode: Mode) -> float:
-    """Milliseconds that an engine takes for a tile, in the way that it will be asked.
+def _try(bundle: Bundle, load: Callable[[], Engine], mode: Mode) -> float:
+    """Milliseconds that a device takes for a tile.
 
     Raises:
         EngineError: It cannot be loaded, or does not pass the self-test.
@@ -156,15 +178,38 @@ def _measure(bundle: Bundle, load: Callable[[], Engine], mode: Mode) -> float:
     engine = load()
     try:
         check(bundle, engine)
-        size, count = bundle.manifest.input, BATCH if mode == "throughput" else 1
-        at_once = _AT_ONCE if mode == "throughput" else 1
-        tiles = [np.zeros((size.height, size.width, 3), np.uint8)] * count
-        took = []
-        for _ in range(_ROUNDS):
-            begun = time.perf_counter()
-            for request in [engine.start(tiles) for _ in range(at_once)]:
-                request.result()
-            took.append((time.perf_counter() - begun) * 1000 / count / at_once)
-        return statistics.median(took)
+        return _measure(bundle, engine, mode)
     finally:
         engine.close()
+
+
+def _is_faster(bundle: Bundle, mode: Mode, engine: Engine, current: Engine) -> bool:
+    try:
+        before_ms = _measure(bundle, current, mode)
+    except EngineError:
+        # Whoever has frames in hand finds out, and leaves it.
+        return True
+    try:
+        took_ms = _measure(bundle, engine, mode)
+    except EngineError as error:
+        _log.warning("inference: %s on %s: %s", engine.name, engine.device, error)
+        return False
+    return took_ms < _CLEARLY * before_ms
+
+
+def _measure(bundle: Bundle, engine: Engine, mode: Mode) -> float:
+    """Milliseconds that an engine takes for a tile, in the way that it will be asked.
+
+    Raises:
+        EngineError: It gives no answer.
+    """
+    size, count = bundle.manifest.input, BATCH if mode == "throughput" else 1
+    at_once = _AT_ONCE if mode == "throughput" else 1
+    tiles = [np.zeros((size.height, size.width, 3), np.uint8)] * count
+    took = []
+    for _ in range(_ROUNDS):
+        begun = time.perf_counter()
+        for request in [engine.start(tiles) for _ in range(at_once)]:
+            request.result()
+        took.append((time.perf_counter() - begun) * 1000 / count / at_once)
+    return statistics.median(took)

@@ -25,6 +25,10 @@ class EngineError(Exception):
     """An engine cannot be loaded or cannot run; the message is the reason, in one line."""
 
 
+class NoEngineError(EngineError):
+    """The last engine was left before this was asked of it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Result:
     """What an engine computed.

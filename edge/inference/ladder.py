@@ -9,10 +9,11 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 
 from edge.inference.bound import within
-from edge.inference.engine import Engine, EngineError, Loader
+from edge.inference.engine import Engine, EngineError, Loader, NoEngineError
 
 _log = logging.getLogger(__name__)
 
@@ -23,9 +24,13 @@ LOAD_S = 60.0
 """Compiling for a GPU takes half a minute on small machines."""
 
 # A rung that passes its check and then fails in flight, again and again, is tried ever more rarely: each time costs frames
-# in hand the wait for an answer.
+# in hand the wait for an answer. One that lasted for so many waits is forgiven.
 _MOST_DOUBLINGS = 5
+_FORGIVEN_AFTER = 10
+# What takes long to be tried, as a GPU for which all is compiled anew, is tried so rarely that it takes a tenth of the time.
+_REST = 9
 _LOOK_S = 1.0
+_NOBODY: Mapping[str, str] = MappingProxyType({})
 
 
 class Ladder:
@@ -39,29 +44,39 @@ class Ladder:
         *,
         retry_s: float | None = None,
         load_s: float = LOAD_S,
+        absent: Mapping[str, str] = _NOBODY,
+        is_faster: Callable[[Engine, Engine], bool] = lambda engine, current: False,
     ) -> None:
         """
         Args:
-            rungs: Name and loader of each engine, the best one first.
+            rungs: Name and loader of each engine, the best one first; no name twice.
             check: Asks an engine that was loaded for what it must be able to do; raises `EngineError`.
             retry_s: A lost rung is tried again after so long; None: never.
             load_s: Loading and check together may take so long.
+            absent: Why rungs did not work just now, by name: they are lost from the beginning.
+            is_faster: Whether an engine that lies behind the one in use is to be used instead once it works.
 
         Raises:
             EngineError: None works.
         """
-        self._rungs = tuple(rungs)
+        self._rungs = list(rungs)
         self._told = told
         self._check = check
         self._load_s = load_s
+        self._is_faster = is_faster
         self._lock = threading.RLock()
         self._engine: Engine | None = None
         self._at = -1
-        self._lost: dict[int, str] = {}
-        self._times_lost: dict[int, int] = {}
-        self._retry_at: dict[int, float] = {}
+        self._since = 0.0
+        self._absent = frozenset(absent)
+        self._lost: dict[str, str] = {}
+        self._said: dict[str, str] = {}
+        self._times_lost: dict[str, int] = {}
+        self._retry_at: dict[str, float] = {}
         self._retry_s = retry_s
         self._closing = threading.Event()
+        for name, reason in absent.items():
+            self._lose(name, f"{name} cannot be used: {reason}")
         self._step_down()
         if retry_s is not None and len(self._rungs) > 1:
             threading.Thread(target=self._step_up, args=(retry_s,), name="ladder", daemon=True).start()
@@ -71,11 +86,11 @@ class Ladder:
         """The engine in use.
 
         Raises:
-            EngineError: The last one has failed.
+            NoEngineError: The last one has failed.
         """
         with self._lock:
             if self._engine is None:
-                raise EngineError("no engine is left")
+                raise NoEngineError("no engine is left")
             return self._engine
 
     @property
@@ -90,14 +105,33 @@ class Ladder:
             The engine to go on with.
 
         Raises:
-            EngineError: No engine is left.
+            EngineError: It was the last one.
+            NoEngineError: The last one was left meanwhile.
         """
         with self._lock:
             if self._engine is failed:
                 self._engine = None
-                self._lose(self._at, f"{failed.name} on {failed.device} failed: {reason}")
+                name = self._rungs[self._at][0]
+                if self._retry_s is not None and time.monotonic() - self._since > _FORGIVEN_AFTER * self._retry_s:
+                    self._times_lost.pop(name, None)
+                self._lose(name, f"{failed.name} on {failed.device} failed: {reason}")
                 failed.close()
                 self._step_down(str(reason))
+            return self.engine
+
+    def begin_again(self) -> Engine:
+        """After the last engine failed, try all of them anew, the best one first.
+
+        Returns:
+            The engine to go on with: the one in use, if there is one.
+
+        Raises:
+            EngineError: None works.
+        """
+        with self._lock:
+            if self._engine is None:
+                self._lost, self._at = {}, -1
+                self._step_down()
             return self.engine
 
     def close(self) -> None:
@@ -105,20 +139,33 @@ class Ladder:
         self._closing.set()
 
     def _step_down(self, reason: str = "") -> None:
-        """Load the next rung that works, and then say why those before it were left: who asks then sees it."""
+        """Load the next rung that works, and then say why others were left: who asks then sees it."""
         reasons = [reason] if reason else []
-        first = max(self._at, 0)
         for index in range(self._at + 1, len(self._rungs)):
+            name = self._rungs[index][0]
             try:
-                self._engine, self._at = self._load(index), index
-                break
+                engine = self._load(index)
             except EngineError as error:
                 reasons.append(str(error))
-                self._lose(index, f"{self._rungs[index][0]} cannot be used: {error}")
-        for index in sorted(index for index in self._lost if index >= first):
-            self._told(self._rungs[index][0], self._lost[index])
+                self._lose(name, f"{name} cannot be used: {error}")
+            else:
+                self._use(index, engine)
+                break
+        for name, news in self._news():
+            self._told(name, news)
         if self._engine is None:
             raise EngineError("no engine works: " + ("; ".join(reasons) or "none is named"))
+
+    def _use(self, index: int, engine: Engine) -> None:
+        self._engine, self._at, self._since = engine, index, time.monotonic()
+        self._lost.pop(self._rungs[index][0], None)
+
+    def _news(self) -> list[tuple[str, str | None]]:
+        """What changed of the reasons since they were told."""
+        gone = [(name, None) for name in self._said if name not in self._lost]
+        news = [*gone, *(each for each in self._lost.items() if self._said.get(each[0]) != each[1])]
+        self._said = dict(self._lost)
+        return news
 
     def _load(self, index: int) -> Engine:
         """An engine that is loaded and passed its check.
@@ -139,36 +186,52 @@ class Ladder:
 
         return within(self._load_s, checked, f"load {name}")
 
-    def _lose(self, index: int, reason: str) -> None:
-        self._lost[index] = reason
-        doublings = min(self._times_lost.get(index, 0), _MOST_DOUBLINGS)
-        self._times_lost[index] = self._times_lost.get(index, 0) + 1
-        self._retry_at[index] = time.monotonic() + (self._retry_s or 0.0) * 2**doublings
+    def _lose(self, name: str, reason: str) -> None:
+        self._lost[name] = reason
+        doublings = min(self._times_lost.get(name, 0), _MOST_DOUBLINGS)
+        self._times_lost[name] = self._times_lost.get(name, 0) + 1
+        self._retry_at[name] = time.monotonic() + (self._retry_s or 0.0) * 2**doublings
 
     def _step_up(self, retry_s: float) -> None:
         """The thread that tries lost rungs again."""
         while not self._closing.wait(min(retry_s, _LOOK_S)):
-            for index in range(self._at):
-                if self._closing.is_set() or self._retry_at.get(index, 0.0) > time.monotonic():
+            for index, (name, _) in enumerate(tuple(self._rungs)):
+                if self._closing.is_set() or name not in tuple(self._lost) or self._retry_at[name] > time.monotonic():
                     continue
+                begun = time.monotonic()
                 try:
                     engine = self._load(index)
                 except EngineError as error:
-                    _log.info("%s still cannot be used: %s", self._rungs[index][0], error)
-                    self._retry_at[index] = time.monotonic() + retry_s
+                    _log.info("%s still cannot be used: %s", name, error)
+                    took = time.monotonic() - begun
+                    self._retry_at[name] = time.monotonic() + max(retry_s, _REST * took)
                     continue
-                self._take_back(index, engine)
-                break
+                if self._take_back(index, engine):
+                    break
 
-    def _take_back(self, index: int, engine: Engine) -> None:
+    def _take_back(self, index: int, engine: Engine) -> bool:
+        """Use an engine that works again, if it is better than the one in use; else know that it could be."""
+        name, current = self._rungs[index][0], self._engine
+        is_faster = index > self._at and current is not None and self._is_faster(engine, current)
         with self._lock:
-            if self._closing.is_set() or self._engine is None or index >= self._at:
+            if self._closing.is_set() or self._engine is None:
                 engine.close()
-                return
-            # Requests that still run on the engine before have it in hand.
-            self._engine, self._at = engine, index
-            back = [other for other in self._lost if other >= index]
-            for other in back:
-                del self._lost[other]
-        for other in back:
-            self._told(self._rungs[other][0], None)
+                return False
+            if is_faster and index > self._at:
+                self._rungs.insert(self._at, self._rungs.pop(index))
+                index = self._at
+            is_better = index < self._at or (is_faster and index == self._at)
+            if is_better:
+                # Requests that still run on the engine before have it in hand.
+                self._use(index, engine)
+                # What lies behind it is not missed, unless what is behind may be better.
+                behind = [other for other, _ in self._rungs[index + 1 :] if other not in self._absent]
+            else:
+                engine.close()
+                behind = [name]
+            for other in behind:
+                self._lost.pop(other, None)
+            news = self._news()
+        for other, reason in news:
+            self._told(other, reason)
+        return is_better

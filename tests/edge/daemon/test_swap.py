@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from edge.daemon import Daemon, status_path
-from edge.messages import StatusMessage
+from edge.inference import EngineError
+from edge.messages import InstallResult, StatusMessage
 from tests.conftest import wait_for
 from tests.e2e.conftest import rows
 from tests.edge.bundle.bundles import TRUST
@@ -68,7 +69,7 @@ class Flight:
 @pytest.fixture
 def flight(device: Device) -> Iterator[Flight]:
     """One that is under way with the first model."""
-    device.install(1)
+    device.install(1, proven=True)
     device.model["trial_s"] = 60
     flight = Flight(device)
     wait_for(status_path(device.folder / "state" / "journal.db").exists)
@@ -115,3 +116,48 @@ def test_frames_are_observed_while_a_model_that_fails_its_self_test_is_turned_aw
     flight.see(*[DARK, BRIGHT] * 10)
     assert flight.observed == {"town-1": 40}
     assert flight.model_reasons[0].startswith("model: town 2: no engine works: openvino on CPU gives ")
+
+
+def test_last_install_is_in_the_status(flight: Flight, device: Device) -> None:
+    assert flight.daemon.status().last_install is None
+    result = InstallResult(at="2026-11-21T12:00:00.000Z", source="/media/stick", outcome="failed", reason="is not signed")
+    device.store.leave_result(msgspec.json.encode(result))
+    wait_for(lambda: flight.daemon.status().last_install == result)
+    wait_for(lambda: flight.status.last_install == result)
+    # What cannot be understood is no reason to stop.
+    device.store.leave_result(b"{")
+    wait_for(lambda: flight.daemon.status().last_install is None)
+
+
+# Frames that are to blame
+
+
+@pytest.fixture
+def proven_flight(device: Device) -> Iterator[Flight]:
+    """One whose model has passed its trial, and fails on black frames all the same."""
+    device.install(1, "fails on black", proven=True)
+    flight = Flight(device)
+    yield flight
+    flight.end()
+
+
+def test_frame_that_is_too_much_for_every_engine_costs_itself_alone(proven_flight: Flight, device: Device) -> None:
+    for number, image in enumerate([DARK, BLACK, BRIGHT, BLACK, DARK, DARK, BRIGHT, BLACK] * 8):
+        (device.inbox / f"{number:04}.png").write_bytes(cv2.imencode(".png", image)[1].tobytes())
+    wait_for(lambda: sum(proven_flight.observed.values()) >= 5 * 8)
+    journal = device.folder / "state" / "journal.db"
+    given_up = "SELECT outcome, reason, count(*) FROM frames WHERE outcome != 'observed' GROUP BY reason"
+    reason = "cannot be classified: no engine works: gave a probability that is no number"
+    wait_for(lambda: rows(journal, given_up) == [("unavailable", reason, 3 * 8)])
+    assert proven_flight.observed == {"town-1": 5 * 8}
+    # The engines work, and the status says so.
+    wait_for(lambda: proven_flight.model_reasons == [])
+
+
+def test_where_no_frame_can_be_classified_any_more_the_daemon_ends(device: Device) -> None:
+    device.install(1, "fails on black", proven=True)
+    for number in range(100):
+        (device.inbox / f"{number:04}.png").write_bytes(cv2.imencode(".png", BLACK)[1].tobytes())
+    daemon = Daemon(device.config)
+    with pytest.raises(EngineError, match=r"no engine has an answer about \d+ frames in a row: no engine works: gave a prob"):
+        daemon.run()

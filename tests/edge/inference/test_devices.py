@@ -16,13 +16,14 @@ from edge.inference import Classifier, Devices, EngineError
 from edge.inference.devices import check, check_serving, rungs
 from edge.inference.engine import Mode, Request, Result
 from edge.inference.openvino import OpenVinoEngine
+from tests.conftest import wait_for
 from tests.edge.bundle.bundles import TRUST, write_bundle
 from tests.stick import StandInStick
 
 Offer = Callable[..., None]
 
 
-@dataclass(frozen=True)
+@dataclass
 class Trait:
     """How a device differs from the CPU that stands for it.
 
@@ -103,7 +104,7 @@ def offer(monkeypatch: pytest.MonkeyPatch) -> Offer:
 
 
 def order(bundle: Bundle, devices: Devices) -> list[str]:
-    return [name for name, _ in rungs(bundle, devices)]
+    return [name for name, _ in rungs(bundle, devices).loaders]
 
 
 # The order
@@ -126,23 +127,42 @@ def test_the_fastest_device_comes_first_and_tensorflow_last(bundle: Bundle, offe
     assert order(bundle, Devices(mode=mode)) == ["GPU", "NPU", "CPU", "TENSORFLOW"]
 
 
-def test_device_that_answers_wrongly_is_not_used_however_fast_it_is(
-    bundle: Bundle, offer: Offer, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize(
+    ("trait", "reason"),
+    [(Trait(wrong=True), "openvino on GPU gives "), (Trait(broken=True), "OpenVINO on GPU: no driver")],
+    ids=["wrong", "broken"],
+)
+def test_device_that_does_not_pass_comes_behind_those_that_do_with_its_reason(
+    bundle: Bundle, offer: Offer, trait: Trait, reason: str
 ) -> None:
-    offer(GPU=Trait(wrong=True), CPU=Trait(slow_s=0.005))
-    assert order(bundle, Devices()) == ["CPU", "TENSORFLOW"]
-    assert "inference: GPU is not used: openvino on GPU gives " in caplog.text
+    offer(GPU=trait, CPU=Trait(slow_s=0.005))
+    found = rungs(bundle, Devices())
+    assert [name for name, _ in found.loaders] == ["CPU", "GPU", "TENSORFLOW"]
+    assert list(found.absent) == ["GPU"]
+    assert found.absent["GPU"].startswith(reason)
 
 
-def test_device_that_cannot_be_loaded_is_not_used(bundle: Bundle, offer: Offer, caplog: pytest.LogCaptureFixture) -> None:
-    offer(GPU=Trait(broken=True), CPU=Trait())
-    assert order(bundle, Devices()) == ["CPU", "TENSORFLOW"]
-    assert "inference: GPU is not used: OpenVINO on GPU: no driver" in caplog.text
-
-
-def test_tensorflow_is_left_where_nothing_else_can_be_used(bundle: Bundle, offer: Offer) -> None:
+def test_devices_of_which_none_passes_are_tried_all_the_same_before_tensorflow(bundle: Bundle, offer: Offer) -> None:
     offer(GPU=Trait(broken=True), CPU=Trait(wrong=True))
-    assert order(bundle, Devices()) == ["TENSORFLOW"]
+    found = rungs(bundle, Devices())
+    assert [name for name, _ in found.loaders] == ["GPU", "CPU", "TENSORFLOW"]
+    assert found.absent.keys() == {"GPU", "CPU"}
+
+
+@pytest.mark.parametrize(("cpu_s", "device"), [(0.05, "GPU"), (0.0, "CPU")], ids=["faster", "slower"])
+def test_device_that_comes_later_is_used_if_it_is_faster(
+    bundle: Bundle, offer: Offer, images: list[np.ndarray], cpu_s: float, device: str
+) -> None:
+    told: dict[str, str | None] = {}
+    late = Trait(slow_s=0.005, broken=True)
+    offer(CPU=Trait(slow_s=cpu_s), GPU=late)
+    classifier = Classifier(bundle, Devices(retry_s=0.05), told.__setitem__)
+    assert told == {"GPU": "GPU cannot be used: OpenVINO on GPU: no driver"}
+    assert classifier.engine.device == "CPU"
+    late.broken = False
+    wait_for(lambda: told == {"GPU": None})
+    assert {prediction.device for prediction in classifier.classify(images)} == {device}
+    classifier.close()
 
 
 def test_device_that_was_measured_serves(bundle: Bundle, offer: Offer, images: list[np.ndarray]) -> None:
@@ -158,11 +178,12 @@ def test_stick_is_measured_where_an_interpreter_for_it_is_named_and_let_go_of(bu
     assert found[-1] == "TENSORFLOW"
 
 
-def test_stick_that_is_not_there_is_not_used(bundle: Bundle, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_stick_that_is_not_there_is_said_and_comes_behind(bundle: Bundle, tmp_path: Path) -> None:
     stick = StandInStick(tmp_path)
     stick.pull()
-    assert order(bundle, Devices(myriad_python=stick.python)) == ["CPU", "TENSORFLOW"]
-    assert "inference: MYRIAD is not used: OpenVINO on MYRIAD: Can not init Myriad device: NC_ERROR" in caplog.text
+    found = rungs(bundle, Devices(myriad_python=stick.python))
+    assert [name for name, _ in found.loaders] == ["CPU", "MYRIAD", "TENSORFLOW"]
+    assert found.absent == {"MYRIAD": "OpenVINO on MYRIAD: Can not init Myriad device: NC_ERROR"}
 
 
 def test_stick_without_an_interpreter_for_it_says_what_is_missing(bundle: Bundle) -> None:

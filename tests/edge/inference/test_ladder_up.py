@@ -175,3 +175,110 @@ def test_engine_that_is_back_just_when_the_ladder_is_closed_is_closed_too(
     assert stick.loaded[-1].closed
     assert ladder.engine.name == "CPU"
     assert told.lost.keys() == {"MYRIAD"}
+
+
+# What was not there at the beginning, where the order is measured
+
+
+def test_absent_rung_is_told_and_not_loaded_at_the_beginning(told: Told, stick: Stick) -> None:
+    ladder = Ladder([works("CPU"), stick.rung], told, absent={"MYRIAD": "no stick"})
+    assert ladder.engine.name == "CPU"
+    assert told.all == [("MYRIAD", "MYRIAD cannot be used: no stick")]
+    assert stick.loaded == []
+
+
+@pytest.mark.parametrize(("is_faster", "used"), [(True, "MYRIAD"), (False, "CPU")])
+def test_absent_rung_that_comes_is_used_if_it_is_faster_and_its_reason_is_gone(
+    told: Told, stick: Stick, *, is_faster: bool, used: str
+) -> None:
+    asked: list[tuple[str, str]] = []
+
+    def faster(engine: Engine, current: Engine) -> bool:
+        asked.append((engine.name, current.name))
+        return is_faster
+
+    stick.is_there = False
+    absent = {"MYRIAD": "no stick", "NPU": "no driver"}
+    rungs = [works("CPU"), stick.rung, broken("NPU", "no driver"), works("TENSORFLOW")]
+    ladder = Ladder(rungs, told, stick.check, retry_s=RETRY_S, absent=absent, is_faster=faster)
+    wait_for(lambda: len(stick.tried_at) >= 2)
+    assert told.lost.keys() == {"MYRIAD", "NPU"}
+    stick.is_there = True
+    wait_for(lambda: told.lost.keys() == {"NPU"})
+    assert ladder.engine.name == used
+    assert asked == [("MYRIAD", "CPU")]
+    assert [engine.closed for engine in stick.loaded] == [not is_faster]
+    # It is in the order from now on: the next one, or the one to go back to.
+    other = ladder.leave(ladder.engine, EngineError("device lost"))
+    assert {used, other.name} == {"CPU", "MYRIAD"}
+    ladder.close()
+
+
+def test_absent_rung_that_is_there_when_it_is_needed_is_used_and_its_reason_is_gone(told: Told, stick: Stick) -> None:
+    ladder = Ladder([works("CPU"), stick.rung, works("TENSORFLOW")], told, absent={"MYRIAD": "no stick"})
+    assert ladder.leave(ladder.engine, EngineError("device lost")).name == "MYRIAD"
+    assert told.lost.keys() == {"CPU"}
+
+
+# When it has lasted
+
+
+def test_engine_that_lasted_is_forgiven_what_was_before(climb: Callable[..., Ladder], stick: Stick) -> None:
+    ladder = climb(stick.rung, works("CPU"))
+    for _ in range(4):
+        ladder.leave(ladder.engine, EngineError("device lost"))
+        wait_for(lambda: ladder.engine.name == "MYRIAD")
+    time.sleep(11 * RETRY_S)
+    left, tried = time.monotonic(), len(stick.tried_at)
+    ladder.leave(ladder.engine, EngineError("device lost"))
+    wait_for(lambda: ladder.engine.name == "MYRIAD")
+    # The fifth time in a row would have been after sixteen times as long, and none before.
+    assert stick.tried_at[tried] - left < RETRY_S * 16
+
+
+def test_what_takes_long_to_be_tried_is_tried_more_rarely(told: Told) -> None:
+    begun: list[float] = []
+    took_s = 0.1
+
+    def load() -> Engine:
+        begun.append(time.monotonic())
+        time.sleep(took_s)
+        raise EngineError("no driver")
+
+    ladder = Ladder([("GPU", load), works("CPU")], told, retry_s=RETRY_S)
+    wait_for(lambda: len(begun) >= 3)
+    ladder.close()
+    # From the first retry on.
+    assert begun[2] - begun[1] >= 10 * took_s
+
+
+# All anew
+
+
+def test_after_the_last_engine_failed_all_are_tried_anew_the_best_one_first(told: Told, stick: Stick) -> None:
+    ladder = Ladder([stick.rung, works("CPU")], told)
+    pull(ladder, stick)
+    with pytest.raises(EngineError, match="device lost"):
+        ladder.leave(ladder.engine, EngineError("device lost"))
+    assert told.lost.keys() == {"MYRIAD", "CPU"}
+    assert ladder.begin_again().name == "CPU"
+    assert told.lost.keys() == {"MYRIAD"}
+    with pytest.raises(EngineError, match="device lost"):
+        ladder.leave(ladder.engine, EngineError("device lost"))
+    stick.is_there = True
+    assert ladder.begin_again().name == "MYRIAD"
+    assert told.lost == {}
+    # Another thread that comes later does not begin once more.
+    loaded = len(stick.loaded)
+    assert ladder.begin_again() is stick.loaded[-1]
+    assert len(stick.loaded) == loaded
+
+
+def test_where_none_works_anew_there_is_an_error(told: Told, stick: Stick) -> None:
+    ladder = Ladder([stick.rung], told)
+    stick.is_there = False
+    with pytest.raises(EngineError, match="device lost"):
+        ladder.leave(ladder.engine, EngineError("device lost"))
+    with pytest.raises(EngineError, match="no engine works: no stick"):
+        ladder.begin_again()
+    assert told.lost == {"MYRIAD": "MYRIAD cannot be used: no stick"}
