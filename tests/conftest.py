@@ -160,7 +160,7 @@ class Overflight:
 
     def run(self, name: str, *arguments: object, timeout: float = 60, **options: Any) -> subprocess.CompletedProcess[str]:
         """Run a command with the configuration to its end."""
-        command = self.command(name, "-c", self.config_file, *arguments)
+        command = self.command(*name.split(), "-c", self.config_file, *arguments)
         return subprocess.run(
             command, capture_output=True, text=True, timeout=timeout, env=self.environment, check=False, **options
         )

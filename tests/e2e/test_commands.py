@@ -15,6 +15,7 @@ import yaml
 
 from tests.conftest import Mosquitto, Overflight, free_port
 from tests.e2e.conftest import HARVEY_NAME, VERSION, rows, ruins
+from tests.edge.bundle.bundles import reissue
 
 COMMANDS = ["run", "classify", "demo", "watch", "config", "status", "model"]
 
@@ -138,6 +139,37 @@ def test_classify_goes_on_after_a_bad_image_and_fails_in_the_end(
 def test_classify_of_a_path_that_is_not_there_is_a_mistake(overflight: Overflight) -> None:
     finished = overflight.run("classify", "/nowhere")
     assert (finished.returncode, finished.stderr) == (2, "overflight: /nowhere: no such file or folder\n")
+
+
+def test_classify_by_a_bundle_that_is_not_installed(
+    overflight: Overflight, make_jpeg: Callable[..., bytes], tmp_path: Path
+) -> None:
+    (overflight.inbox / "a.jpg").write_bytes(make_jpeg())
+    bundle = reissue(tmp_path / "bundle", VERSION + 1, key=None)
+    command = ("classify", "--json", "--bundle", bundle, overflight.inbox)
+    refused = overflight.run(*command)
+    assert refused.returncode == 1
+    (line,) = refused.stderr.splitlines()
+    assert "is not signed" in line
+    overflight.environment["OVERFLIGHT_MODEL_ALLOW_UNSIGNED"] = "true"
+    finished = overflight.run(*command)
+    assert finished.returncode == 0, finished.stderr
+    (feature,) = json.loads(finished.stdout)["features"]
+    assert feature["properties"]["model"]["version"] == VERSION + 1
+
+
+def test_status_names_the_last_install(installed: Overflight) -> None:
+    assert installed.run("run", "--once").returncode == 0
+    before = json.loads(installed.run("status", "--json").stdout)
+    assert before["last_install"] is None
+    assert "install" not in installed.run("status").stdout
+    finished = installed.run("model install", "--from-usb", installed.folder / "no-stick")
+    assert finished.returncode == 1
+    last = json.loads(installed.run("status", "--json").stdout)["last_install"]
+    assert last["outcome"] == "failed"
+    assert finished.stderr == f"overflight: {last['reason']}\n"
+    line = f"install   {last['at']} {installed.folder}/no-stick: failed, {last['reason']}"
+    assert line in installed.run("status").stdout.splitlines()
 
 
 def test_once_on_a_folder_that_is_not_there_is_a_mistake(overflight: Overflight) -> None:

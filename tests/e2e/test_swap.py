@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -67,14 +66,7 @@ def camera(installed: Overflight, mosquitto: Mosquitto, make_jpeg: Callable[...,
 def model(command: Overflight, *arguments: object) -> str:
     """Run ``overflight model``; returns what it prints."""
     name, *rest = arguments
-    finished = subprocess.run(
-        command.command("model", name, "-c", command.config_file, *rest),
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-        env=command.environment,
-    )
+    finished = command.run(f"model {name}", *rest)
     assert finished.returncode == 0, finished.stderr
     return finished.stdout
 
