@@ -169,7 +169,7 @@ def test_a_model_that_hangs_on_live_frames_is_left_and_the_daemon_can_be_stopped
     overflight: Overflight, tmp_path: Path, mosquitto: Mosquitto, listen: Callable[[int], Ground]
 ) -> None:
     device = Device(tmp_path / "device")
-    device.install(1)
+    device.install(1, proven=True)
     overflight.config |= {"model": device.model | {"answer_s": 0.5, "trial_s": 60}, "uplink": {"url": mosquitto.url}}
     ground = listen(mosquitto.port)
     with overflight.running("run") as daemon:
