@@ -10,6 +10,7 @@ process is the real one, its runtime takes the CPU for a stick.
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import shutil
 import signal
@@ -33,10 +34,12 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from bench.machine import describe_machine, mosquitto
 from edge.bundle import SHIPPED, Bundle, Installed, PublicKey, Store, Trust, TrustedKeys
+from edge.inference.openvino import IR, IR_INT8
 from edge.messages import rfc3339, utc_now
 from tests.stick import StandInStick
 from trainer.keys import sign
 
+_PAUSE_MS, _NEXT_MS, _INSTALL_S = 50, 1000, 3
 _COPIES = 8
 _SWAPS = 3
 _LONGEST_S = 120.0
@@ -77,7 +80,7 @@ class Loss:
 
 
 def main() -> int:
-    """Measure and print; returns 1 if a frame was lost or came twice."""
+    """Measure and print; returns 1 if a frame was lost or came twice, or a floor is missed."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--data", type=Path, default=Path("../shared/data"), help="folder with harvey/validation")
     parser.add_argument("--runs", type=int, default=3, help="runs of each kind (3)")
@@ -95,7 +98,15 @@ def main() -> int:
         installs = [bench.install() for _ in range(options.runs)]
     wrong = sum(run.wrong for run in swaps) + sum(run.wrong for run in losses)
     _print(swaps, losses, installs, wrong)
-    return 1 if wrong else 0
+    pause_ms, usual_ms = (statistics.median(values) for values in ([s.pause_ms for s in swaps], [s.usual_ms for s in swaps]))
+    missed = [
+        wrong > 0,
+        # A machine that is busy with other things pauses for longer by itself.
+        pause_ms > max(_PAUSE_MS, usual_ms),
+        statistics.median(run.next_after_ms for run in losses) > _NEXT_MS,
+        statistics.median(installs) > _INSTALL_S,
+    ]
+    return 1 if any(missed) else 0
 
 
 class Bench:
@@ -120,6 +131,8 @@ class Bench:
     def swap(self) -> Swaps:
         """Change the model to and fro while frames run."""
         store, models = self._new_store()
+        # The first change in each run finds nothing compiled.
+        shutil.rmtree(self._folder / "cache", ignore_errors=True)
         changes = []
         with self._running({}):
             self._wait_for_frames(self._frames // (_SWAPS + 1) // 2)
@@ -160,10 +173,16 @@ class Bench:
         return time.perf_counter() - begun
 
     def _reissue(self, version: int) -> Path:
-        """The shipped bundle with another version, signed by a key of the bench's own."""
+        """The shipped bundle with another version and weights that nobody has compiled, signed by a key of the bench's own."""
         folder = self._folder / f"bundle-{version}"
         shutil.copytree(SHIPPED, folder)
         manifest = json.loads((folder / "manifest.json").read_bytes()) | {"version": version}
+        for name in (IR[1], IR_INT8[1]):
+            weights = bytearray((folder / name).read_bytes())
+            # The lowest bits of one weight in the middle.
+            weights[len(weights) // 2] ^= version % 4
+            (folder / name).write_bytes(weights)
+            manifest["files"][name]["sha256"] = hashlib.sha256(weights).hexdigest()
         content = json.dumps(manifest).encode()
         (folder / "manifest.json").write_bytes(content)
         (folder / "manifest.sig").write_bytes(sign(content, self._key))
@@ -255,18 +274,17 @@ def _wait(condition: Callable[[], bool]) -> None:
 
 def _print(swaps: list[Swaps], losses: list[Loss], installs: list[float], wrong: int) -> None:
     cold, *warm = (run.next_after_ms for run in losses)
-    print(f"measured on {describe_machine()}; {len(swaps)} runs with {_SWAPS} swaps each, median (least to most)\n")
-    print("| what | floor | measured |\n| --- | --- | --- |")
-    print(
-        f"| longest pause between two results while the model is swapped | 50 ms | {_spread([s.pause_ms for s in swaps])} ms |"
-    )
+    print(f"measured on {describe_machine()}; {len(swaps)} runs with {_SWAPS} swaps each, median (least to most);")
+    print("the first swap of each run finds nothing compiled\n\n| what | floor | measured |\n| --- | --- | --- |")
+    pauses = _spread([s.pause_ms for s in swaps])
+    print(f"| longest pause between two results while the model is swapped | {_PAUSE_MS} ms | {pauses} ms |")
     print(f"| longest pause in the same runs without a swap | | {_spread([s.usual_ms for s in swaps])} ms |")
     print(f"| activation to the first result of the new model | | {_spread([ms for s in swaps for ms in s.new_after_ms])} ms |")
-    print(f"| kill of an engine to the first result of the next (CPU), cold cache | 1000 ms | {cold:.0f} ms |")
+    print(f"| kill of an engine to the first result of the next (CPU), cold cache | {_NEXT_MS} ms | {cold:.0f} ms |")
     if warm:
-        print(f"| the same, warm cache | 1000 ms | {_spread(warm)} ms |")
+        print(f"| the same, warm cache | {_NEXT_MS} ms | {_spread(warm)} ms |")
     print(f"| frames lost or doubled in all of these runs | 0 | {wrong} |")
-    print(f"| `overflight model install` of the shipped bundle | 3 s | {_spread(installs, 2)} s |")
+    print(f"| `overflight model install` of the shipped bundle | {_INSTALL_S} s | {_spread(installs, 2)} s |")
 
 
 def _spread(values: list[float], digits: int = 0) -> str:

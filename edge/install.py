@@ -19,6 +19,7 @@ from edge.inference import EngineError
 from edge.inference.devices import check_serving
 from edge.messages import InstallResult, rfc3339, utc_now
 from edge.model import devices_of, open_serving, store_of, trust_of
+from edge.text import one_line
 
 _log = logging.getLogger(__name__)
 
@@ -55,7 +56,7 @@ class Installer:
         """Install the newest bundle of a stick that is whole, signed by a trusted key and newer than the active one.
 
         Raises:
-            BundleError, EngineError: There are newer ones, and none of them can be installed; or there is no stick.
+            BundleError, EngineError: What lies there may be newer, and none of it can be installed; or there is no stick.
         """
         return self._leave_result(mountpoint, lambda: self._newest(mountpoint, activate=activate))
 
@@ -64,7 +65,7 @@ class Installer:
         trust = Trust(self._trust.keys)
         active = open_serving(self._model)[0].model
         stick = newest_on_stick(mountpoint, trust, active, self._store.refusal)
-        for reason in stick.passed_over:
+        for reason in (*stick.refused, *stick.passed_over):
             _log.warning("passed over: %s", reason)
         errors: list[BundleError | EngineError] = []
         for folder in stick.newer:
@@ -75,6 +76,8 @@ class Installer:
                 errors.append(error)
         if errors:
             raise errors[0]
+        if stick.refused:
+            raise BundleError(_joined(stick.refused))
         return None, _joined(stick.passed_over) or "no bundle lies there"
 
     def _test(self, bundle: Bundle) -> None:
@@ -84,8 +87,9 @@ class Installer:
         result = InstallResult(at=rfc3339(utc_now()), source=str(source), outcome="failed")
         try:
             installed, reason = install()
-        except (BundleError, EngineError) as error:
-            self._leave(msgspec.structs.replace(result, reason=str(error)))
+        except Exception as error:
+            # Also of a defect: nobody watches.
+            self._leave(msgspec.structs.replace(result, reason=one_line(error)))
             raise
         if installed is None:
             result = msgspec.structs.replace(result, outcome="nothing newer", reason=reason)

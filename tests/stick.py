@@ -7,7 +7,7 @@ from pathlib import Path
 
 # Python imports this by itself before the worker begins.
 _RUNTIME = """
-import os, sys
+import fcntl, os, sys
 sys.modules["openvino_telemetry"] = None
 import openvino
 
@@ -17,6 +17,13 @@ class Core(openvino.Core):
     def compile_model(self, model, device, properties):
         if device != "MYRIAD" or os.path.exists({pulled!r}):
             raise RuntimeError("Can not init Myriad device: NC_ERROR")
+        if not hasattr(self, "taken"):
+            # As a real one: it belongs to one process at a time.
+            self.taken = open({taken!r}, "w")
+            try:
+                fcntl.flock(self.taken, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise RuntimeError("Can not init Myriad device: NC_ERROR") from None
         return super().compile_model(model, "CPU", {{"INFERENCE_PRECISION_HINT": "f32"}})
 
 openvino.Core = Core
@@ -38,7 +45,7 @@ class StandInStick:
         self._pulled = folder / "pulled"
         runtime = folder / "runtime"
         runtime.mkdir(parents=True)
-        (runtime / "sitecustomize.py").write_text(_RUNTIME.format(pulled=str(self._pulled)))
+        (runtime / "sitecustomize.py").write_text(_RUNTIME.format(pulled=str(self._pulled), taken=str(folder / "taken")))
         self.python = folder / "python"
         self.python.write_text(f'#!/bin/sh\nPYTHONPATH="{runtime}" exec "{sys.executable}" "$@"\n')
         self.python.chmod(0o755)

@@ -5,15 +5,13 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from edge.bundle.durable import sync_folder
+from edge.bundle.durable import FILE_MODE, FOLDER_MODE, sync_folder
 from edge.bundle.files import read_checked
 from edge.bundle.header import Header
 from edge.bundle.limits import SPARE_BYTES
 from edge.bundle.manifest import MANIFEST, SIGNATURE, BundleError
 
 _BLOCK_BYTES = 4096
-# Root installs, and the daemon of another user reads.
-_FILE_MODE, _FOLDER_MODE = 0o644, 0o755
 
 
 def check_room(header: Header, folder: Path) -> None:
@@ -56,9 +54,9 @@ def _settle(target: Path) -> None:
         for name in names:
             descriptor = os.open(os.path.join(folder, name), os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
             try:
-                os.fchmod(descriptor, _FILE_MODE)
+                os.fchmod(descriptor, FILE_MODE)
                 os.fsync(descriptor)
             finally:
                 os.close(descriptor)
-        os.chmod(folder, _FOLDER_MODE)
+        os.chmod(folder, FOLDER_MODE)
         sync_folder(Path(folder))

@@ -4,7 +4,43 @@ from __future__ import annotations
 
 import os
 import shutil
+from contextlib import suppress
 from pathlib import Path
+
+# Root installs, and the daemon of another user reads.
+FILE_MODE, FOLDER_MODE = 0o644, 0o755
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder that all can read, and those above it, for the owner of what is above; nothing where it is there.
+
+    Raises:
+        OSError: It cannot be made.
+    """
+    if folder.is_dir():
+        return
+    make_folder(folder.parent)
+    with suppress(FileExistsError):
+        folder.mkdir()
+        folder.chmod(FOLDER_MODE)
+        if os.geteuid() == 0:
+            above = folder.parent.stat()
+            os.chown(folder, above.st_uid, above.st_gid)
+    sync_folder(folder.parent)
+
+
+def give_to_owner(folder: Path) -> None:
+    """After root has changed a folder of another user's, let everything in it belong to that user again.
+
+    Raises:
+        OSError: It cannot be given.
+    """
+    owner = folder.stat()
+    if os.geteuid() != 0 or owner.st_uid == 0:
+        return
+    for path in folder.rglob("*"):
+        if path.lstat().st_uid == 0:
+            os.lchown(path, owner.st_uid, owner.st_gid)
 
 
 def sync_folder(folder: Path) -> None:
@@ -27,6 +63,7 @@ def replace_file(path: Path, content: bytes, temporary: Path) -> None:
     """
     temporary.unlink(missing_ok=True)
     with temporary.open("xb") as file:
+        os.fchmod(file.fileno(), FILE_MODE)
         file.write(content)
         file.flush()
         os.fsync(file.fileno())

@@ -15,19 +15,20 @@ _LOOK_S = 0.02
 
 
 @contextmanager
-def locked(file: Path, wait_s: float) -> Iterator[None]:
-    """Hold the lock of a file, which is made where there is none.
+def locked(folder: Path, wait_s: float) -> Iterator[None]:
+    """Hold the lock of a folder.
 
     Raises:
         BundleError: Another process held it for longer than `wait_s`.
-        OSError: The file cannot be made.
+        OSError: There is no such folder.
     """
-    descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
+    # Of the folder itself: a file would belong to whoever came first, and root must not shut the daemon's user out.
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         deadline = time.monotonic() + wait_s
         while not _is_taken(descriptor):
             if time.monotonic() >= deadline:
-                raise BundleError(f"{file}: another process is at work there")
+                raise BundleError(f"{folder}: another process is at work there")
             time.sleep(_LOOK_S)
         yield
     finally:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from edge.bundle.durable import replace_file, sync_folder
+from edge.bundle.durable import make_folder, replace_file
 from edge.bundle.limits import MAX_REASON_LETTERS, MAX_REFUSALS
 from edge.bundle.manifest import BundleError
 from edge.text import one_line, printable
@@ -43,9 +43,7 @@ class Refusals:
         Raises:
             OSError: It cannot be written.
         """
-        if not self.folder.is_dir():
-            self.folder.mkdir()
-            sync_folder(self.folder.parent)
+        make_folder(self.folder)
         replace_file(self._file(digest), f"{_line(reason)}\n".encode(), temporary)
         by_age = sorted(self.folder.iterdir(), key=lambda file: file.lstat().st_mtime_ns)
         for file in by_age[:-MAX_REFUSALS]:

@@ -5,10 +5,10 @@
     refused/<SHA-256 of a manifest>          why a bundle that failed is not tried again
     trials/<SHA-256 of a manifest>           whether a bundle has proved itself in service
     incoming-*                               half of something; cleared by whoever writes next
-    lock                                     held by whoever writes; readers need none
 
-A bundle becomes visible under its name only after it was copied, verified, on the disk and tested; whatever ends a process
-at whatever moment leaves the bundle active that was active before or after.
+Whoever writes holds the lock of the folder; readers need none. A bundle becomes visible under its name only after it was
+copied, verified, on the disk and tested; whatever ends a process at whatever moment leaves the bundle active that was active
+before or after.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from pathlib import Path
 
 from edge.bundle.bundle import EXPECTED, SHIPPED, Bundle, open_bundle
 from edge.bundle.copy import check_room, copy_bundle
-from edge.bundle.durable import remove, replace_file, replace_link, sync_folder
+from edge.bundle.durable import give_to_owner, make_folder, remove, replace_file, replace_link, sync_folder
 from edge.bundle.header import Header, read_header
 from edge.bundle.installed import Installed
 from edge.bundle.limits import KEPT_BUNDLES, LOCK_S, MAX_RESULT_BYTES
@@ -34,7 +34,7 @@ from edge.bundle.trust import ANYONE, Trust
 from edge.records import ModelName
 from edge.text import one_line
 
-_BUNDLES, _REFUSED, _TRIALS, _LOCK = "bundles", "refused", "trials", "lock"
+_BUNDLES, _REFUSED, _TRIALS = "bundles", "refused", "trials"
 _ACTIVE, _PREVIOUS = "active", "previous"
 _INCOMING = "incoming-"
 LAST_INSTALL = "last-install.json"
@@ -192,10 +192,11 @@ class Store:
         with self._changing():
             self._refuse(digest, reason)
 
-    def withdraw(self, folder: Path, reason: str) -> None:
+    def withdraw(self, folder: Path, reason: str, *, refuse: bool = True) -> None:
         """Let a bundle of the store not serve any more: the previous one is active again, or none.
 
-        It is not tried again, unless it is the copy in the store that is damaged: a new copy may work.
+        Args:
+            refuse: It is not tried again, unless it is the copy in the store that is damaged: a new copy may work.
 
         Raises:
             BundleError: It cannot be written.
@@ -203,7 +204,8 @@ class Store:
         with self._changing():
             with suppress(BundleError):
                 digest = Bundle.open(folder, ANYONE).model.sha256
-                self._refuse(digest, reason)
+                if refuse:
+                    self._refuse(digest, reason)
                 self.trials.forget(digest)
             active, previous = self._seen(_ACTIVE), self._seen(_PREVIOUS)
             if active is not None and active.path.name == folder.name:
@@ -236,17 +238,15 @@ class Store:
     def _changing(self) -> Iterator[None]:
         """Hold the lock, and leave nothing half done behind."""
         try:
-            if not self._bundles.is_dir():
-                self._bundles.mkdir(parents=True, exist_ok=True)
-                sync_folder(self.root)
-                sync_folder(self.root.parent)
-            with locked(self.root / _LOCK, self._lock_s):
+            make_folder(self._bundles)
+            with locked(self.root, self._lock_s):
                 self._clear()
                 try:
                     yield
                 finally:
                     with suppress(OSError):
                         self._clear()
+                        give_to_owner(self.root)
         except OSError as error:
             raise BundleError(f"store {self.root}: cannot be changed: {one_line(error)}") from error
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from edge.bundle.durable import replace_file, sync_folder
+from edge.bundle.durable import make_folder, replace_file, sync_folder
 from edge.bundle.limits import MAX_TRIALS
 
 _PASSED = "passed\n"
@@ -73,7 +73,5 @@ class Trials:
             return ""
 
     def _write(self, digest: str, content: str) -> None:
-        if not self._folder.is_dir():
-            self._folder.mkdir()
-            sync_folder(self._folder.parent)
+        make_folder(self._folder)
         replace_file(self._folder / digest, content.encode(), self._folder / "new")

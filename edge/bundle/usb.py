@@ -12,7 +12,7 @@ from pathlib import Path
 from edge.bundle.files import open_folder, open_subfolder
 from edge.bundle.header import read_header
 from edge.bundle.limits import MAX_FOLDER_ENTRIES
-from edge.bundle.manifest import BundleError
+from edge.bundle.manifest import MANIFEST, BundleError
 from edge.bundle.trust import Trust
 from edge.records import ModelName
 from edge.text import one_line, printable
@@ -27,11 +27,17 @@ class Stick:
     Attributes:
         newer: Folders of bundles that are trusted and newer than the active one, the newest first. Only their manifests
             were looked at.
+        refused: Why bundles are not taken that may be newer, in one line each: not trusted, damaged, or failed before.
         passed_over: Why the others are none, in one line each.
     """
 
     newer: tuple[Path, ...]
+    refused: tuple[str, ...]
     passed_over: tuple[str, ...]
+
+
+class _NotNewerError(BundleError):
+    pass
 
 
 def newest_on_stick(
@@ -48,6 +54,7 @@ def newest_on_stick(
     """
     root = mountpoint / STICK_FOLDER
     found: list[tuple[int, str]] = []
+    refused: list[str] = []
     passed_over: list[str] = []
     with ExitStack() as opened:
         try:
@@ -55,21 +62,21 @@ def newest_on_stick(
             try:
                 folder = opened.enter_context(open_subfolder(stick, STICK_FOLDER))
             except FileNotFoundError:
-                return Stick((), (printable(f"{mountpoint}: has no folder {STICK_FOLDER}"),))
+                return Stick((), (), (printable(f"{mountpoint}: has no folder {STICK_FOLDER}"),))
             names, left = _candidates(folder)
         except OSError as error:
             raise BundleError(printable(f"{mountpoint}: cannot be read: {one_line(error)}")) from error
         for name in names:
             try:
                 found.append((_version(folder, name, trust, active, refusal), name))
-            except BundleError as error:
+            except _NotNewerError as error:
                 passed_over.append(printable(f"{root / name}: {error}"))
-            except OSError as error:
-                passed_over.append(printable(f"{root / name}: {one_line(error)}"))
+            except (BundleError, OSError) as error:
+                refused.append(printable(f"{root / name}: {one_line(error)}"))
     if left:
         passed_over.append(printable(f"{root}: has more than {MAX_FOLDER_ENTRIES} entries; the others were not looked at"))
     found.sort(key=lambda each: (-each[0], each[1]))
-    return Stick(tuple(root / name for _, name in found), tuple(passed_over))
+    return Stick(tuple(root / name for _, name in found), tuple(refused), tuple(passed_over))
 
 
 def _candidates(folder: int) -> tuple[list[str], bool]:
@@ -84,15 +91,18 @@ def _version(folder: int, name: str, trust: Trust, active: ModelName | None, ref
     """The version of a bundle that is newer.
 
     Raises:
-        BundleError: It is not trusted, not newer, or failed before.
+        _NotNewerError: It is no bundle, or not newer.
+        BundleError: It is not trusted, or failed before.
         OSError: It is no folder, or a link.
     """
     with open_subfolder(folder, name) as opened:
+        if MANIFEST not in os.listdir(opened):
+            raise _NotNewerError(f"has no {MANIFEST}")
         model = read_header(opened, trust).model
     if active is not None and model.name != active.name:
-        raise BundleError(f"is {model.name}, and {active.name} is active; it can be installed by its path")
+        raise _NotNewerError(f"is {model.name}, and {active.name} is active; it can be installed by its path")
     if active is not None and model.version <= active.version:
-        raise BundleError(f"version {model.version} is not newer than the active version {active.version}")
+        raise _NotNewerError(f"version {model.version} is not newer than the active version {active.version}")
     reason = refusal(model.sha256)
     if reason is not None:
         raise BundleError(f"version {model.version} failed before: {reason}")

@@ -89,7 +89,7 @@ class Daemon:
         self._lanes = [
             Lane(
                 source=self._source,
-                models=self._models,
+                service=self._models.service,
                 locator=locator,
                 found=self._found,
                 recorded=self._recorded,
@@ -146,7 +146,7 @@ class Daemon:
             self.unfinished = is_at_work() or any(thread.is_alive() for thread in (find, *lanes, record, follow))
         if self._error is not None:
             raise self._error
-        engine = self._models.current.classifier.current
+        engine = self._models.service.current.classifier.current
         return self._counters.summary(
             delivered=self._uplink.delivered,
             waiting=self._journal.waiting,
@@ -166,7 +166,7 @@ class Daemon:
     def status(self) -> StatusMessage:
         """How the device is now."""
         reasons = self._conditions.reasons()
-        serving = self._models.current
+        serving = self._models.service.current
         model, engine = serving.bundle.model, serving.classifier.current
         return StatusMessage(
             device=self._config.device,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from edge.capture.directory import DirectorySource, FileChangedError, FoundFile
 from edge.capture.headers import ImageError, IncompleteImageError
-from edge.daemon.models import Models, Serving
+from edge.daemon.service import Service, Serving
 from edge.inference import EngineError
 from edge.inference.classifier import Started
 from edge.inference.engine import BATCH
@@ -21,15 +21,13 @@ from edge.records import Frame, Observation, Prediction, Tile
 from edge.text import one_line
 
 if TYPE_CHECKING:
-    from edge.records import Image
+    pass
 
 Found: TypeAlias = "queue.Queue[FoundFile | None]"
 Recorded: TypeAlias = "queue.Queue[list[tuple[FoundFile, FrameRecord | None]] | None]"
 """What became of the files of a request, None for one that vanished before it was read; a None by itself ends the stage."""
 
 _LOOK_S = 0.2
-# A frame can be to blame, so many in a row cannot.
-_MOST_HOPELESS = 32
 
 
 class Lane:
@@ -39,19 +37,18 @@ class Lane:
         self,
         *,
         source: DirectorySource,
-        models: Models,
+        service: Service,
         locator: Locator,
         found: Found,
         recorded: Recorded,
         stopping: threading.Event,
     ) -> None:
         self._source = source
-        self._models = models
+        self._service = service
         self._locator = locator
         self._found = found
         self._recorded = recorded
         self._stopping = stopping
-        self._hopeless = 0
 
     def run(self) -> None:
         """Work until a None is found or the daemon stops; what is in hand then is finished.
@@ -89,7 +86,7 @@ class Lane:
 
     def _start(self, batch: Iterable[FoundFile]) -> list[_Running]:
         # The model of a batch is one and the same, whatever is activated meanwhile.
-        serving = self._models.current
+        serving = self._service.take()
         loaded = []
         for found in batch:
             # What is left now is found again at the next start.
@@ -133,7 +130,8 @@ class Lane:
             else:
                 classified.append((frame, answer))
                 records.append((found, self._record(serving, frame, answer)))
-        self._models.saw(serving, [frame.pixels for frame, _ in classified], [prediction for _, prediction in classified])
+        if classified:
+            self._service.saw(serving, [frame.pixels for frame, _ in classified], [prediction for _, prediction in classified])
         self._recorded.put(records)
 
     def _record(self, serving: Serving, frame: Frame, prediction: Prediction) -> FrameRecord:
@@ -152,29 +150,10 @@ class Lane:
         Raises:
             EngineError: No engine works any more.
         """
-        serving, images = running.serving, [frame.pixels for _, frame in running.frames]
         try:
-            answers: Sequence[Prediction | EngineError] = running.request.predictions()
+            return running.serving, running.request.predictions()
         except EngineError as error:
-            serving, answers = self._answers_of_another(serving, images, error)
-        self._hopeless = self._hopeless + len(answers) if all(isinstance(each, EngineError) for each in answers) else 0
-        if self._hopeless >= _MOST_HOPELESS:
-            raise EngineError(f"no engine has an answer about {self._hopeless} frames in a row: {answers[-1]}")
-        return serving, answers
-
-    def _answers_of_another(
-        self, serving: Serving, images: Sequence[Image], failure: EngineError
-    ) -> tuple[Serving, Sequence[Prediction | EngineError]]:
-        while True:
-            try:
-                serving = self._models.leave(serving, failure)
-            except EngineError:
-                # Nothing to go back to. One frame that is too much for every engine must not cost the others.
-                return serving, serving.classifier.classify_each(images)
-            try:
-                return serving, serving.classifier.classify(images)
-            except EngineError as error:
-                failure = error
+            return self._service.rescue(running.serving, [frame.pixels for _, frame in running.frames], error)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 
-from edge.inference.engine import EngineError
+from edge.inference.engine import NoAnswerError
 
 _Value = TypeVar("_Value")
 
@@ -37,11 +37,16 @@ class Pending(Generic[_Value]):
             _unfinished.discard(self)
             self._done.set()
 
+    @property
+    def is_done(self) -> bool:
+        """Whether the call came back."""
+        return self._done.is_set()
+
     def result(self, seconds: float) -> _Value:
         """Wait for the value.
 
         Raises:
-            EngineError: It did not come in time; else what the call raised.
+            NoAnswerError: It did not come in time; else what the call raised.
         """
         if not self._done.wait(seconds):
             raise no_answer(seconds)
@@ -71,7 +76,7 @@ def within(seconds: float, call: Callable[[], _Value], name: str) -> _Value:
     """Make a call on a thread of its own, and wait so long for it.
 
     Raises:
-        EngineError: It did not come back in time; else what the call raised.
+        NoAnswerError: It did not come back in time; else what the call raised.
     """
     return begin(call, name).result(seconds)
 
@@ -91,9 +96,9 @@ def is_at_work() -> bool:
     return bool(_unfinished)
 
 
-def no_answer(seconds: float) -> EngineError:
+def no_answer(seconds: float) -> NoAnswerError:
     """The reason why a call was given up."""
-    return EngineError(f"gave no answer within {seconds:g} s")
+    return NoAnswerError(f"gave no answer within {seconds:g} s")
 
 
 def _run(calls: queue.SimpleQueue[Pending[Any] | None]) -> None:

@@ -62,6 +62,14 @@ class Classifier:
         """Try no lost engine again; requests that still run come to their end."""
         self._ladder.close()
 
+    def make_room(self, rung: str) -> bool:
+        """Let go of a device that takes one model at a time, for another model.
+
+        Returns:
+            Whether it is free; False: there is no other engine to go on with.
+        """
+        return self._ladder.make_room(rung)
+
     @property
     def engine(self) -> Engine:
         """The engine in use."""

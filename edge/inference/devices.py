@@ -17,9 +17,9 @@ from pathlib import Path
 
 import numpy as np
 
-from edge.bundle import Bundle, SelfTestError
+from edge.bundle import Bundle, BundleError, SelfTestError
 from edge.inference.bound import within
-from edge.inference.engine import ANSWER_S, BATCH, Engine, EngineError, Loader, Mode
+from edge.inference.engine import ANSWER_S, BATCH, Engine, EngineError, Loader, Mode, WrongAnswerError, as_engine_error
 from edge.inference.ladder import LOAD_S
 from edge.inference.myriad import MyriadEngine
 from edge.inference.openvino import OpenVinoEngine, offered_devices
@@ -85,31 +85,64 @@ def rungs(bundle: Bundle, devices: Devices) -> Rungs:
 
 
 def check_serving(bundle: Bundle, devices: Devices) -> tuple[str, str]:
-    """Run a bundle's self-test on the engine that would serve: the first that loads it.
+    """Run a bundle's self-test on the engine that would serve: the first that works.
+
+    A device that fails may be broken, and so may the bundle. What tells them apart is the bundle that came with the package:
+    where that passes on the device, the new one has to pass, too.
 
     Returns:
         Name and device of the engine.
 
     Raises:
-        SelfTestError: It does not pass.
-        EngineError: No engine loads it, which may be the machine's fault.
+        SelfTestError: An engine that works gives wrong answers with it.
+        EngineError: An engine that works cannot load it, or gives no answer; or none works, which is the machine's fault.
     """
     reasons = []
     for name, load in rungs(bundle, devices).loaders:
         try:
-            engine = within(LOAD_S, load, f"load {name}")
+            return _pass(bundle, name, load)
         except EngineError as error:
+            if _passes_shipped(bundle, name, devices):
+                if isinstance(error, WrongAnswerError):
+                    raise SelfTestError(f"self-test: {error}") from error
+                raise EngineError(f"self-test: {name} passes that of the shipped bundle, and not this one: {error}") from error
             _log.warning("inference: %s cannot be used: %s", name, error)
             reasons.append(str(error))
-            continue
+    raise EngineError(f"self-test: no engine works: {'; '.join(reasons)}")
+
+
+def _pass(bundle: Bundle, name: str, load: Loader) -> tuple[str, str]:
+    """Load an engine and run the self-test.
+
+    Raises:
+        EngineError: It cannot be loaded, or does not pass.
+    """
+
+    def run() -> tuple[str, str]:
         try:
-            within(LOAD_S, partial(check_engine, bundle, engine), f"test {name}")
-        except EngineError as error:
-            raise SelfTestError(f"self-test: {error}") from error
-        finally:
-            engine.close()
-        return engine.name, engine.device
-    raise EngineError(f"self-test: no engine loads it: {'; '.join(reasons)}")
+            engine = load()
+            try:
+                check_engine(bundle, engine)
+                return engine.name, engine.device
+            finally:
+                engine.close()
+        except Exception as error:
+            raise as_engine_error(error) from error
+
+    return within(LOAD_S, run, f"test {name}")
+
+
+def _passes_shipped(bundle: Bundle, name: str, devices: Devices) -> bool:
+    """Whether a device does right by the bundle that came with the package."""
+    if bundle.is_shipped:
+        return False
+    try:
+        shipped = Bundle.shipped()
+        _pass(shipped, name, _loader(shipped, name, devices))
+    except (BundleError, EngineError) as error:
+        _log.info("inference: %s with the shipped bundle: %s", name, error)
+        return False
+    return True
 
 
 def check(bundle: Bundle, engine: Engine) -> None:
@@ -175,12 +208,15 @@ def _try(bundle: Bundle, load: Callable[[], Engine], mode: Mode) -> float:
     Raises:
         EngineError: It cannot be loaded, or does not pass the self-test.
     """
-    engine = load()
     try:
-        check(bundle, engine)
-        return _measure(bundle, engine, mode)
-    finally:
-        engine.close()
+        engine = load()
+        try:
+            check(bundle, engine)
+            return _measure(bundle, engine, mode)
+        finally:
+            engine.close()
+    except Exception as error:
+        raise as_engine_error(error) from error
 
 
 def _is_faster(bundle: Bundle, mode: Mode, engine: Engine, current: Engine) -> bool:

@@ -6,6 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Protocol
 
+from edge.text import one_line
+
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
@@ -25,8 +27,21 @@ class EngineError(Exception):
     """An engine cannot be loaded or cannot run; the message is the reason, in one line."""
 
 
+class NoAnswerError(EngineError):
+    """An engine was silent for longer than it may be. The machine may have been too busy, or the device may hang."""
+
+
+class WrongAnswerError(EngineError):
+    """An engine gave an answer, and not the one that it must give."""
+
+
 class NoEngineError(EngineError):
     """The last engine was left before this was asked of it."""
+
+
+def as_engine_error(error: Exception) -> EngineError:
+    """What a runtime raised as the reason why it cannot be used, in one line."""
+    return error if isinstance(error, EngineError) else EngineError(f"{type(error).__name__}: {one_line(error)}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,8 +12,8 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 
-from edge.inference.bound import within
-from edge.inference.engine import Engine, EngineError, Loader, NoEngineError
+from edge.inference.bound import Pending, begin
+from edge.inference.engine import Engine, EngineError, Loader, NoAnswerError, NoEngineError, as_engine_error
 
 _log = logging.getLogger(__name__)
 
@@ -73,6 +73,8 @@ class Ladder:
         self._said: dict[str, str] = {}
         self._times_lost: dict[str, int] = {}
         self._retry_at: dict[str, float] = {}
+        # Loads that did not come back: a second one beside them would be one more thread that waits for ever.
+        self._loading: dict[str, Pending[Engine]] = {}
         self._retry_s = retry_s
         self._closing = threading.Event()
         for name, reason in absent.items():
@@ -105,7 +107,7 @@ class Ladder:
             The engine to go on with.
 
         Raises:
-            EngineError: It was the last one.
+            EngineError: It was the last one; a `NoAnswerError` where it was left for one.
             NoEngineError: The last one was left meanwhile.
         """
         with self._lock:
@@ -116,8 +118,22 @@ class Ladder:
                     self._times_lost.pop(name, None)
                 self._lose(name, f"{failed.name} on {failed.device} failed: {reason}")
                 failed.close()
-                self._step_down(str(reason))
+                self._step_down(reason)
             return self.engine
+
+    def make_room(self, name: str) -> bool:
+        """Step down from a rung that somebody else needs; it is tried again as others are.
+
+        Returns:
+            Whether it is not in use now; False: there is no other one.
+        """
+        with self._lock:
+            if self._engine is None or self._rungs[self._at][0] != name:
+                return True
+            if self._at + 1 == len(self._rungs):
+                return False
+            self.leave(self._engine, EngineError("makes room for another model"))
+            return True
 
     def begin_again(self) -> Engine:
         """After the last engine failed, try all of them anew, the best one first.
@@ -135,12 +151,18 @@ class Ladder:
             return self.engine
 
     def close(self) -> None:
-        """Try no lost rung again. The engine in use stays for those who have it in hand."""
-        self._closing.set()
+        """Try no lost rung again. What the engine in use has outside of this process is let go of: others may need it.
 
-    def _step_down(self, reason: str = "") -> None:
+        Those who still have it in hand go on with it, or with the next one.
+        """
+        self._closing.set()
+        with self._lock:
+            if self._engine is not None:
+                self._engine.close()
+
+    def _step_down(self, failure: EngineError | None = None) -> None:
         """Load the next rung that works, and then say why others were left: who asks then sees it."""
-        reasons = [reason] if reason else []
+        reasons = [] if failure is None else [str(failure)]
         for index in range(self._at + 1, len(self._rungs)):
             name = self._rungs[index][0]
             try:
@@ -154,7 +176,8 @@ class Ladder:
         for name, news in self._news():
             self._told(name, news)
         if self._engine is None:
-            raise EngineError("no engine works: " + ("; ".join(reasons) or "none is named"))
+            kind = NoAnswerError if isinstance(failure, NoAnswerError) else EngineError
+            raise kind("no engine works: " + ("; ".join(reasons) or "none is named"))
 
     def _use(self, index: int, engine: Engine) -> None:
         self._engine, self._at, self._since = engine, index, time.monotonic()
@@ -176,15 +199,25 @@ class Ladder:
         name, load = self._rungs[index]
 
         def checked() -> Engine:
-            engine = load()
             try:
-                self._check(engine)
-            except EngineError:
-                engine.close()
-                raise
+                engine = load()
+                try:
+                    self._check(engine)
+                except BaseException:
+                    engine.close()
+                    raise
+            except Exception as error:
+                raise as_engine_error(error) from error
             return engine
 
-        return within(self._load_s, checked, f"load {name}")
+        before = self._loading.pop(name, None)
+        loading = before or begin(checked, f"load {name}")
+        try:
+            return loading.result(self._load_s if before is None else 0.0)
+        except NoAnswerError:
+            if not loading.is_done:
+                self._loading[name] = loading
+            raise
 
     def _lose(self, name: str, reason: str) -> None:
         self._lost[name] = reason

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from edge.bundle import Bundle, BundleError
 from edge.bundle.limits import MAX_SCENE_PIXELS
 from edge.bundle.selftest import Expected, Scene, Weights, read_selftest
-from edge.inference.engine import BATCH, Engine, EngineError
+from edge.inference.engine import BATCH, Engine, EngineError, WrongAnswerError
 
 if TYPE_CHECKING:
     from edge.records import Image
@@ -34,7 +34,8 @@ def check_engine(bundle: Bundle, engine: Engine, weights: Weights | None = None)
         weights: What the engine computes with; None: what it says itself.
 
     Raises:
-        EngineError: A probability is further off than the self-test allows, or it cannot be run.
+        WrongAnswerError: A probability is further off than the self-test allows.
+        EngineError: It cannot be run.
     """
     name = f"{engine.name} on {engine.device}"
     check_answers(bundle, name, weights or engine.weights, lambda images: engine.start(images).result().probabilities)
@@ -65,13 +66,13 @@ def _compare(expected: Expected, name: str, weights: Weights, pictures: Sequence
     given = ask([image for _, image in pictures])
     wanted = np.array([scene.probabilities[weights] for scene, _ in pictures])
     if given.shape != wanted.shape:
-        raise EngineError(f"{name} gives probabilities of shape {given.shape}, expected {wanted.shape}")
+        raise WrongAnswerError(f"{name} gives probabilities of shape {given.shape}, expected {wanted.shape}")
     # Written so that NaN fails, too.
     off = np.where(np.isfinite(given), np.abs(given - wanted), np.inf)
     if bool((off <= expected.tolerance[weights]).all()):
         return
     row, label = divmod(int(np.argmax(off)), off.shape[1])
-    raise EngineError(
+    raise WrongAnswerError(
         f"{name} gives {given[row, label]:.3f} for {expected.labels[label]!a} of {pictures[row][0].file}, "
         f"expected {wanted[row, label]:.3f} within {expected.tolerance[weights]:g}"
     )

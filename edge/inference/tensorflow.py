@@ -102,7 +102,7 @@ class LiteRtEngine:
             self._interpreter.set_tensor(self._input, batch)
             self._interpreter.invoke()
             probabilities = self._interpreter.get_tensor(self._output)
-        except (ValueError, RuntimeError) as error:
+        except Exception as error:
             raise EngineError(f"LiteRT: {one_line(error)}") from error
         return Result(probabilities, (time.perf_counter() - started) * 1000)
 
@@ -146,7 +146,7 @@ class TensorFlowEngine:
         started = time.perf_counter()
         try:
             probabilities = self._serve(images=self._tensor(batch))["probabilities"].numpy()
-        except (ValueError, RuntimeError) as error:
+        except Exception as error:
             raise EngineError(f"TensorFlow: {one_line(error)}") from error
         return Result(probabilities, (time.perf_counter() - started) * 1000)
 

@@ -202,7 +202,7 @@ def test_where_no_engine_works_nothing_is_held_against_the_bundle(device: Device
     bundle = make(NEWER)
     status, out, err = device.run("install", bundle)
     assert (status, out) == (1, "")
-    assert err.splitlines()[-1].startswith("overflight: self-test: no engine loads it: OpenVINO on NPU: ")
+    assert err.splitlines()[-1].startswith("overflight: self-test: no engine works: OpenVINO on NPU: ")
     device.model["devices"] = ["CPU"]
     assert device.run("install", bundle)[0] == 0
 
@@ -279,9 +279,19 @@ def test_an_empty_folder_on_a_stick_is_no_failure(device: Device) -> None:
 def test_nothing_unsigned_is_taken_from_a_stick_even_in_development(device: Device, make: Callable[..., Path]) -> None:
     device.model["allow_unsigned"] = True
     make(NEWER, "stick/overflight", key=None)
-    status, out, _ = device.run("install", "--from-usb", device.folder / "stick")
-    assert (status, "is not signed" in out) == (0, True)
+    status, out, err = device.run("install", "--from-usb", device.folder / "stick")
+    assert (status, out) == (1, "")
+    assert "is not signed" in err.splitlines()[-1]
     assert device.store.list() == ()
+
+
+def test_a_stick_whose_bundles_nobody_trusted_has_signed_is_a_failure(device: Device, make: Callable[..., Path]) -> None:
+    make(SHIPPED_VERSION, "stick/overflight")
+    make(NEWER, "stick/overflight", key=OTHER_PRIVATE)
+    status, out, err = device.run("install", "--from-usb", device.folder / "stick")
+    assert (status, out) == (1, "")
+    assert err.splitlines()[-1].endswith("which is not trusted")
+    assert device.result["outcome"] == "failed"
 
 
 def test_a_stick_whose_only_newer_bundle_is_damaged_is_a_failure_that_can_be_read(

@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import resource
 import shutil
+import tempfile
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -48,7 +49,7 @@ def test_an_installed_bundle_is_active_and_holds_what_its_manifest_names_and_not
     assert bundle is not None
     assert bundle.signed_by == KEY.id
     assert bundle.model.sha256.startswith(installed.digest)
-    assert sorted(os.listdir(store.root)) == ["active", "bundles", "lock"]
+    assert sorted(os.listdir(store.root)) == ["active", "bundles"]
 
 
 def test_what_root_installs_others_can_read(store: Store, make: Callable[..., Path]) -> None:
@@ -99,7 +100,7 @@ def test_a_damaged_copy_is_replaced(store: Store, make: Callable[..., Path]) -> 
     assert store.open_active(TRUST)[0] is None
     store.install(source, TRUST, passes)
     assert serving(store) == (1, ())
-    assert sorted(os.listdir(store.root)) == ["active", "bundles", "lock"]
+    assert sorted(os.listdir(store.root)) == ["active", "bundles"]
 
 
 def test_a_bundle_that_another_key_signed_anew_replaces_the_old_copy(store: Store, make: Callable[..., Path]) -> None:
@@ -178,7 +179,7 @@ def test_a_self_test_that_cannot_be_run_is_not_held_against_the_bundle(store: St
     source = make()
     with pytest.raises(RuntimeError, match="no engine"):
         store.install(source, TRUST, breaks)
-    assert sorted(os.listdir(store.root)) == ["bundles", "lock"]
+    assert sorted(os.listdir(store.root)) == ["bundles"]
     store.install(source, TRUST, passes)
 
 
@@ -214,7 +215,7 @@ def test_a_disk_that_is_full_in_the_midst_of_copying_is_said_and_leaves_nothing(
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert reason == f"bundle {source}: store {store.root}: cannot be changed: File too large"
-    assert sorted(os.listdir(store.root)) == ["active", "bundles", "lock"]
+    assert sorted(os.listdir(store.root)) == ["active", "bundles"]
     assert serving(store) == (1, ())
 
 
@@ -247,16 +248,16 @@ def test_what_a_killed_install_left_is_cleared_by_the_next_one(store: Store, mak
     (store.root / "incoming-active").symlink_to("/etc")
     (store.root / "incoming-refusal").write_text("half")
     store.install(make(1), TRUST, passes)
-    assert sorted(os.listdir(store.root)) == ["active", "bundles", "lock"]
+    assert sorted(os.listdir(store.root)) == ["active", "bundles"]
     assert Path("/etc/passwd").exists()
 
 
 def test_two_installs_exclude_each_other(tmp_path: Path, store: Store, make: Callable[..., Path]) -> None:
     store.install(make(1), TRUST, passes)
     impatient = Store(store.root, lock_s=0.05)
-    with locked(store.root / "lock", 0):
+    with locked(store.root, 0):
         reason = refused(lambda: impatient.install(make(2), TRUST, passes))
-        assert reason.endswith(f"{store.root}/lock: another process is at work there")
+        assert reason.endswith(f"{store.root}: another process is at work there")
         for change in (impatient.rollback, lambda: impatient.activate("town"), lambda: impatient.refuse("0" * 64, "x")):
             assert "another process is at work there" in refused(change)
         assert serving(impatient) == (1, ())
@@ -288,3 +289,46 @@ def test_the_shipped_folder_is_never_changed(store: Store) -> None:
     store.install(SHIPPED, Trust(TrustedKeys.packaged(), allow_unsigned=True), lambda bundle: None)
     assert {path: path.lstat().st_mtime_ns for path in SHIPPED.rglob("*")} == before
     assert serving(store, Trust(TrustedKeys.packaged(), allow_unsigned=True))[0] == Bundle.shipped().model.version
+
+
+@pytest.fixture
+def open_to_all() -> Iterator[Path]:
+    """A folder that other users can come to, other than those of pytest."""
+    with tempfile.TemporaryDirectory() as folder:
+        os.chmod(folder, 0o755)
+        yield Path(folder)
+
+
+@pytest.mark.parametrize("umask", [0o022, 0o077])
+def test_what_root_installs_belongs_to_the_user_of_the_store(
+    open_to_all: Path, make: Callable[..., Path], *, umask: int
+) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("only root can give files away")
+    nobody = 65534
+    state = open_to_all
+    os.chown(state, nobody, nobody)
+    before = os.umask(umask)
+    try:
+        store = Store(state / "models")
+        first, second = store.install(make(1), TRUST, passes), store.install(make(2), TRUST, passes)
+        store.refuse("0" * 64, "blind in the rain")
+        store.leave_result(b"{}")
+    finally:
+        os.umask(before)
+    assert {path.lstat().st_uid for path in store.root.rglob("*")} == {nobody}
+    # The daemon of that user can read all of it, and go back.
+    process = os.fork()
+    if process == 0:
+        status = 1
+        try:
+            os.setgid(nobody)
+            os.setuid(nobody)
+            assert store.last_result() == b"{}"
+            store.withdraw(second.path, "blind in the dark")
+            store.trials.begin("1" * 64)
+            assert store.active() == first.path
+            status = 0
+        finally:
+            os._exit(status)
+    assert os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]) == 0

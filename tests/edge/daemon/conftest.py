@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from edge.bundle import Store, Trust
-from edge.config import Config, build
+from edge.config import Config, build, describe
 from edge.daemon.models import Models
 from edge.health import Conditions
 from edge.inference import EngineError
@@ -73,6 +73,13 @@ class Device:
             "uplink": {"url": "mqtt://127.0.0.1:9"},
         }
         return build(content, "test", {})
+
+    @property
+    def config_file(self) -> Path:
+        """The configuration, for another process."""
+        file = self.folder / "overflight.yaml"
+        file.write_text(describe(self.config))
+        return file
 
     def make(self, version: int, kind: Kind = "sound", *, right: bool = True, key: Ed25519PrivateKey | None = PRIVATE) -> Path:
         """Make a bundle.
@@ -135,16 +142,24 @@ def device(tmp_path: Path) -> Iterator[Device]:
     device.close()
 
 
-def fly(models: Models, *images: np.ndarray) -> list[Prediction]:
-    """Have images classified as a lane does."""
-    serving = models.current
+def look(models: Models, *images: np.ndarray) -> list[Prediction | EngineError]:
+    """Have images classified as a lane does; what no engine has an answer about says why."""
+    serving = models.service.take()
     (request,) = serving.classifier.start(images)
     try:
-        predictions = request.predictions()
+        answers: Sequence[Prediction | EngineError] = request.predictions()
     except EngineError as error:
-        serving = models.leave(serving, error)
-        predictions = serving.classifier.classify(images)
-    models.saw(serving, images, predictions)
+        serving, answers = models.service.rescue(serving, images, error)
+    seen = [(image, answer) for image, answer in zip(images, answers, strict=True) if isinstance(answer, Prediction)]
+    if seen:
+        models.service.saw(serving, [image for image, _ in seen], [answer for _, answer in seen])
+    return list(answers)
+
+
+def fly(models: Models, *images: np.ndarray) -> list[Prediction]:
+    """As `look`, of images that there is an answer about."""
+    predictions = [answer for answer in look(models, *images) if isinstance(answer, Prediction)]
+    assert len(predictions) == len(images)
     return predictions
 
 
@@ -153,7 +168,7 @@ def versions(predictions: list[Prediction]) -> set[int]:
 
 
 def serves(models: Models) -> tuple[str, int]:
-    model = models.current.bundle.model
+    model = models.service.current.bundle.model
     return model.name, model.version
 
 

@@ -17,14 +17,14 @@ from tests.edge.daemon.conftest import BRIGHT, DARK, Device, digest_of, fly, ser
 def test_without_a_store_the_shipped_bundle_serves(device: Device) -> None:
     device.model["store"] = ""
     models = device.start()
-    assert models.current.bundle.is_shipped
+    assert models.service.current.bundle.is_shipped
     models.follow()
     assert device.conditions.reasons() == []
 
 
 def test_where_nothing_is_installed_the_shipped_bundle_serves_and_the_first_that_is_takes_over(device: Device) -> None:
     models = device.start()
-    assert models.current.bundle.is_shipped
+    assert models.service.current.bundle.is_shipped
     assert not device.store.root.exists()
     device.install(1)
     models.follow()
@@ -70,11 +70,11 @@ def test_where_no_installed_bundle_works_the_shipped_one_serves(device: Device) 
     for version in (1, 2):
         device.install(version, right=False)
     models = device.start()
-    assert models.current.bundle.path == SHIPPED
+    assert models.service.current.bundle.path == SHIPPED
     with watching(models):
         wait_for(lambda: device.store.active() is None)
     models.follow()
-    assert models.current.bundle.path == SHIPPED
+    assert models.service.current.bundle.path == SHIPPED
     assert device.reason.startswith("model: town 1: no engine works: ")
 
 
@@ -93,14 +93,14 @@ def test_where_no_engine_works_at_all_no_bundle_is_blamed(device: Device) -> Non
 def test_activated_bundle_takes_over_between_two_batches(device: Device) -> None:
     device.install(1)
     models = device.start()
-    before = models.current
+    before = models.service.current
     (in_hand,) = before.classifier.start([DARK, BRIGHT])
     device.install(2)
     # Nobody looked yet.
-    assert models.current is before
+    assert models.service.current is before
     models.follow()
     assert serves(models) == ("town", 2)
-    assert models.current.classifier.engine.device == "CPU"
+    assert models.service.current.classifier.engine.device == "CPU"
     # What was begun with one model comes to its end with it.
     assert versions(in_hand.predictions()) == {1}
     assert versions(fly(models, DARK, BRIGHT)) == {2}
@@ -181,7 +181,7 @@ def test_reason_is_gone_with_the_next_model_that_works(device: Device) -> None:
 
 @pytest.mark.parametrize("fault", ["withdrawn key", "altered file", "wrong signature"])
 def test_bundle_that_cannot_be_opened_does_not_take_over_and_the_store_is_not_touched(device: Device, fault: str) -> None:
-    first = device.install(1)
+    first = device.install(1, proven=True)
     models = device.start()
     active = device.install(2)
     if fault == "withdrawn key":

@@ -14,10 +14,10 @@ from edge.bundle import SHIPPED, Bundle, SelfTestError
 from edge.bundle.selftest import Weights
 from edge.inference import Classifier, Devices, EngineError
 from edge.inference.devices import check, check_serving, rungs
-from edge.inference.engine import Mode, Request, Result
+from edge.inference.engine import Engine, Mode, Request, Result
 from edge.inference.openvino import OpenVinoEngine
 from tests.conftest import wait_for
-from tests.edge.bundle.bundles import TRUST, write_bundle
+from tests.edge.bundle.bundles import TRUST, reissue, write_bundle
 from tests.stick import StandInStick
 
 Offer = Callable[..., None]
@@ -217,16 +217,45 @@ def test_the_first_device_that_loads_it_is_asked(bundle: Bundle) -> None:
 
 
 def test_a_bundle_that_no_device_loads_cannot_be_tested(bundle: Bundle) -> None:
-    with pytest.raises(EngineError, match="self-test: no engine loads it: OpenVINO on NOSUCHDEVICE: ") as caught:
+    with pytest.raises(EngineError, match="self-test: no engine works: OpenVINO on NOSUCHDEVICE: ") as caught:
         check_serving(bundle, Devices(["NOSUCHDEVICE"]))
     # It is held against the machine, not against the bundle.
     assert not isinstance(caught.value, SelfTestError)
 
 
-def test_a_bundle_that_the_first_device_answers_wrongly_fails_though_another_would_pass(bundle: Bundle, offer: Offer) -> None:
+def test_a_device_that_answers_wrongly_also_with_the_shipped_bundle_is_passed_over(
+    tmp_path: Path, offer: Offer, caplog: pytest.LogCaptureFixture
+) -> None:
     offer(GPU=Trait(wrong=True), CPU=Trait())
-    with pytest.raises(SelfTestError, match="self-test: openvino on GPU gives "):
-        check_serving(bundle, Devices(["GPU", "CPU"]))
+    newer = Bundle.open(reissue(tmp_path / "newer", Bundle.shipped().model.version + 1), TRUST)
+    assert check_serving(newer, Devices(["GPU", "CPU"])) == ("openvino", "CPU")
+    assert "inference: GPU cannot be used: openvino on GPU gives " in caplog.text
+
+
+@pytest.mark.parametrize("devices", [["CPU", "TENSORFLOW"], None])
+def test_a_bundle_that_a_working_device_cannot_load_fails_though_another_would_pass(
+    tmp_path: Path, devices: list[str] | None
+) -> None:
+    names = [file.relative_to(SHIPPED).as_posix() for file in SHIPPED.rglob("*") if file.is_file()]
+    files = {name: (SHIPPED / name).read_bytes() for name in names if not name.startswith("manifest.")}
+    files |= {"ir/model.bin": b"", "ir/model-int8.bin": b""}
+    size = {"height": 128, "width": 128, "colour": "BGR", "ground_sample_distance_m": None}
+    bundle = Bundle.open(write_bundle(tmp_path / "empty", files, input=size), TRUST)
+    with pytest.raises(
+        EngineError, match="self-test: CPU passes that of the shipped bundle, and not this one: OpenVINO on CPU: "
+    ):
+        check_serving(bundle, Devices(devices))
+
+
+def test_whatever_an_engine_raises_is_the_reason_why_it_is_left(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> Engine:
+        raise TypeError("signature_wrapper() got an unexpected\nkeyword argument")
+
+    monkeypatch.setattr("edge.inference.devices.OpenVinoEngine", broken)
+    told: dict[str, str | None] = {}
+    classifier = Classifier(bundle, Devices(["CPU", "TENSORFLOW"]), told.__setitem__)
+    assert classifier.engine.name == "litert"
+    assert told == {"CPU": "CPU cannot be used: TypeError: signature_wrapper() got an unexpected keyword argument"}
 
 
 @pytest.mark.usefixtures("nothing_is_left")
