@@ -153,7 +153,7 @@ def test_an_encoded_alert_decodes_to_the_same_message() -> None:
 
 def test_status_and_health_carry_the_schema() -> None:
     status = StatusMessage("uav-1", "offline", [], "0.1.0", rfc3339(EXPOSED_AT))
-    health = HealthMessage("uav-1", rfc3339(EXPOSED_AT), 1.0, 2.0, 3.0, 4, None, None, 5, 6, 7, 8, 9.0, {}, None)
+    health = HEALTH
 
     assert json.loads(encode(status))["schema"] == 1
     assert json.loads(encode(health))["schema"] == 1
