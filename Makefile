@@ -3,7 +3,7 @@
 PYTHON ?= python3
 DATA ?= ../shared/data
 
-.PHONY: help demo install test check bench bench-trainer bench-swap model bundle folds comparison myriad-runtime lock clean
+.PHONY: help demo install test check bench bench-trainer bench-swap model bundle folds comparison myriad-runtime asyncapi lock clean
 
 help:
 	@echo "make demo      a rendered flight, classified and watched on this machine"
@@ -17,6 +17,7 @@ help:
 	@echo "make folds     what the network gets where it has not been (two hours)"
 	@echo "make comparison  TensorFlow, LiteRT, ONNX Runtime and OpenVINO on the same network (half an hour)"
 	@echo "make myriad-runtime  .venv-myriad with an old OpenVINO, which drives Movidius sticks"
+	@echo "make asyncapi  the schemas in docs/asyncapi.yaml from the messages of the program"
 	@echo "make lock      resolve requirements/*.txt anew"
 
 demo: .venv-demo/.installed
@@ -89,6 +90,9 @@ comparison: .venv/.installed
 		--base 'seed-cnn-export openvino-fp32' --out docs/comparison-with-2020
 
 myriad-runtime: .venv-myriad/.installed
+
+asyncapi: .venv/.installed
+	.venv/bin/python -m tools.asyncapi
 
 # Not by way of the whole environment: that would be made anew from the old lock first.
 lock:

@@ -1,30 +1,16 @@
-"""The wire: what the device and the ground say to each other over MQTT, as JSON. The ground imports this too.
-
-Topics lie under ``overflight/<device>/``. Times are RFC 3339 in UTC with milliseconds. Decoding is strict in types and
-lenient in additions: a field that this version does not know is passed over, so that ground and device need not be
-updated at once.
-"""
+"""Alerts, and observations in the words of an alert: GeoJSON Features (RFC 7946)."""
 
 from __future__ import annotations
 
-import os
-import time
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Annotated, Any, Literal
-from uuid import UUID
 
 import msgspec
 from msgspec import Meta
 
+from edge.messages.limits import ALERT_MAX_BYTES
+from edge.messages.wire import SCHEMA, Probability, Sequence, Timestamp, read, rfc3339
 from edge.records import Alert, Fix, Observation
-from edge.text import one_line
-
-SCHEMA = 1
-TOPIC_ROOT = "overflight"
-
-# msgspec writes a datetime without its zeros, so times are kept as the text that DESIGN asks for.
-Timestamp = Annotated[str, Meta(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z\Z")]
-Probability = Annotated[float, Meta(ge=0, le=1)]
 
 
 class Point(msgspec.Struct, frozen=True, tag_field="type", tag="Point"):
@@ -84,7 +70,7 @@ class AlertProperties(ObservationProperties, frozen=True, kw_only=True):
 
     device: str
     journal: str
-    sequence: Annotated[int, Meta(ge=1)]
+    sequence: Sequence
 
 
 class ObservationMessage(msgspec.Struct, frozen=True, tag_field="type", tag="Feature"):
@@ -102,80 +88,13 @@ class AlertMessage(msgspec.Struct, frozen=True, tag_field="type", tag="Feature")
     properties: AlertProperties
 
 
-class InstallResult(msgspec.Struct, frozen=True, kw_only=True):
-    """What the last install of a bundle came to.
-
-    Attributes:
-        at: When it began.
-        source: The bundle, or the stick.
-        reason: Why it failed, or why there is nothing newer, in one line.
-        model: Name of the bundle's folder in the store.
-    """
-
-    schema: Literal[1] = 1
-    at: Timestamp
-    source: str
-    outcome: Literal["installed", "nothing newer", "failed"]
-    reason: str | None = None
-    model: str | None = None
-
-
-class StatusMessage(msgspec.Struct, frozen=True):
-    """Retained, and the last will: how the device is. Reasons say why it is degraded, each in one line."""
-
-    device: str
-    state: Literal["online", "degraded", "offline"]
-    reasons: list[str]
-    version: str
-    at: Timestamp
-    bundle: Model | None = None
-    engine: str | None = None
-    on: str | None = None
-    last_install: InstallResult | None = None
-    schema: Literal[1] = 1
-
-
-class HealthMessage(msgspec.Struct, frozen=True):
-    """What the device knows of itself, every few seconds. None where the machine does not say."""
-
-    device: str
-    at: Timestamp
-    uptime_s: float
-    cpu_percent: float
-    memory_percent: float
-    process_memory_bytes: int
-    temperature_c: float | None
-    disk_free_bytes: int | None
-    frames: int
-    rejected: int
-    alerts: int
-    alerts_waiting: int
-    frames_per_s: float
-    queues: dict[str, int]
-    fix: FixQuality | None
-    schema: Literal[1] = 1
-
-
-def topic(device: str, kind: str) -> str:
-    """The topic of one kind of message of one device; ``+`` for any device."""
-    return f"{TOPIC_ROOT}/{device}/{kind}"
-
-
-def encode(message: msgspec.Struct) -> bytes:
-    """JSON in UTF-8."""
-    return _encoder.encode(message)
-
-
 def decode_alert(payload: bytes) -> AlertMessage:
     """Read an alert.
 
     Raises:
-        msgspec.DecodeError: It is no JSON, or no alert; the message says what was expected where.
+        msgspec.DecodeError: It is no JSON, or no alert; one line says what was expected where.
     """
-    try:
-        return _alert_decoder.decode(payload)
-    except (UnicodeDecodeError, RecursionError) as error:
-        raise msgspec.DecodeError(one_line(error)) from error
+    return read(payload, _alert_decoder, ALERT_MAX_BYTES)
 
 
 def alert_message(alert: Alert, device: str, journal: str, sequence: int) -> AlertMessage:
@@ -228,24 +147,4 @@ def fix_quality(fix: Fix, at: datetime) -> FixQuality:
     return FixQuality(fix.source, round(abs((at - fix.time).total_seconds()), 3), fix.accuracy_m)
 
 
-def utc_now() -> datetime:
-    """This moment, UTC."""
-    return datetime.now(UTC)
-
-
-def rfc3339(moment: datetime) -> str:
-    """A moment in UTC with milliseconds: 2026-11-21T10:00:00.000Z."""
-    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
-def uuid7() -> str:
-    """A UUID of version 7 (RFC 9562): 48 bits of Unix time in milliseconds, then random bits; sorts by time."""
-    value = int.from_bytes(os.urandom(10), "big")
-    value |= (time.time_ns() // 1_000_000) << 80
-    value = value & ~(0xF000 << 64) | 0x7000 << 64
-    value = value & ~(0xC000 << 48) | 0x8000 << 48
-    return str(UUID(int=value))
-
-
-_encoder = msgspec.json.Encoder()
 _alert_decoder = msgspec.json.Decoder(AlertMessage)

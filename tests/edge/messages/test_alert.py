@@ -17,8 +17,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge.messages import (
-    HealthMessage,
-    StatusMessage,
     alert_message,
     decode_alert,
     encode,
@@ -149,14 +147,6 @@ def test_an_encoded_alert_decodes_to_the_same_message() -> None:
     message = alert_message(Alert(uuid7(), observe(), "damaged", 0.973), "uav-1", "7f3a", 1)
 
     assert decode_alert(encode(message)) == message
-
-
-def test_status_and_health_carry_the_schema() -> None:
-    status = StatusMessage("uav-1", "offline", [], "0.1.0", rfc3339(EXPOSED_AT))
-    health = HealthMessage("uav-1", rfc3339(EXPOSED_AT), 1.0, 2.0, 3.0, 4, None, None, 5, 6, 7, 8, 9.0, {}, None)
-
-    assert json.loads(encode(status))["schema"] == 1
-    assert json.loads(encode(health))["schema"] == 1
 
 
 def test_topics_lie_below_the_device() -> None:
