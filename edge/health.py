@@ -177,7 +177,7 @@ def _clock_mhz() -> float | None:
         frequency = psutil.cpu_freq()
     except (OSError, NotImplementedError):
         return None
-    return round(frequency.current, 1) if frequency else None
+    return round(frequency.current, 1) if frequency and frequency.current else None
 
 
 def _hottest() -> float | None:

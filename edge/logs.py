@@ -85,6 +85,8 @@ class JournalHandler(logging.StreamHandler[TextIO]):
             path: The socket of journald.
         """
         super().__init__(stream)
+        # The level has a field of its own.
+        self.setFormatter(logging.Formatter("%(message)s"))
         self._path = str(path)
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
 
