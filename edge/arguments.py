@@ -7,6 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn, TypeAlias
 
+from edge.logs import LEVELS
+
 Subcommands: TypeAlias = "argparse._SubParsersAction[ArgumentParser]"
 """What commands are added to."""
 
@@ -30,5 +32,8 @@ def add_command(
     added = commands.add_parser(name, help=text, description=text, epilog=f"example: {example}", allow_abbrev=False)
     added.set_defaults(run=run)
     added.add_argument("-c", "--config", type=Path, metavar="FILE", help="default: /etc/overflight/overflight.yaml")
+    added.add_argument(
+        "--log-level", choices=LEVELS, default=argparse.SUPPRESS, help="least level that is logged (warning; run: info)"
+    )
     added.add_argument("--debug", action="store_true", help="log everything, show where an error comes from")
     return added

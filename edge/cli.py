@@ -23,10 +23,12 @@ from edge import __version__
 from edge.arguments import ArgumentParser, UsageError, add_command
 from edge.commands_model import add_model_commands
 from edge.config import DEFAULT_PATH, Config, ConfigError, describe, load
+from edge.logs import LEVELS, set_up_logging
 
 if TYPE_CHECKING:
     from edge.daemon import Counters, Daemon, Summary
 
+_log = logging.getLogger(__name__)
 
 _STOP_SIGNALS = frozenset({signal.SIGTERM, signal.SIGINT})
 _ROOM_RETRY_S = 2.0
@@ -35,9 +37,7 @@ _ROOM_RETRY_S = 2.0
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit status."""
     options = _parser().parse_args(arguments)
-    logging.basicConfig(
-        level=logging.DEBUG if options.debug else options.log_level, format="%(levelname)s %(message)s", stream=sys.stderr
-    )
+    set_up_logging(LEVELS["debug" if options.debug else options.log_level])
     status = _carry_out(options)
     runtimes = sys.modules.get("edge.inference.bound")
     if runtimes is not None and runtimes.is_at_work():
@@ -127,7 +127,7 @@ def _open_daemon(config: Config, *, wait: bool) -> Daemon:
             if not wait:
                 raise
             if not said:
-                logging.error("%s: waiting for room", error)
+                _log.error("%s: waiting for room", error)
                 said = True
         if signal.sigtimedwait(_STOP_SIGNALS, _ROOM_RETRY_S) is not None:
             raise KeyboardInterrupt
@@ -189,7 +189,7 @@ def _classify(options: argparse.Namespace) -> int:
     else:
         bundle, reasons = open_serving(config.model)
         for reason in reasons:
-            logging.warning("%s", reason)
+            _log.warning("%s", reason)
     classifier = Classifier(bundle, devices_of(config.model))
     failed, separator = 0, ""
     if options.json:
@@ -284,12 +284,12 @@ def _parser() -> ArgumentParser:
         allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"overflight {__version__}")
-    parser.set_defaults(log_level=logging.WARNING)
+    parser.set_defaults(log_level="warning")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     command = partial(add_command, commands)
     run = command("run", _run, "classify what arrives and publish alerts", "overflight run -c overflight.yaml")
-    run.set_defaults(log_level=logging.INFO)
+    run.set_defaults(log_level="info")
     run.add_argument("--once", action="store_true", help="work off what is there, deliver it, print a summary and exit")
     run.add_argument("--json", action="store_true", help="the summary as JSON")
     run.add_argument(

@@ -1,0 +1,155 @@
+"""The figures of the health message for Prometheus, on this machine's loopback interface only.
+
+They are read when Prometheus asks, so nothing runs in between. The library is an extra, for those who want this.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, get_args
+from wsgiref.simple_server import WSGIServer
+
+import msgspec
+
+from edge.config import ConfigError
+from edge.text import one_line
+
+if TYPE_CHECKING:
+    from prometheus_client import Metric
+
+State = Literal["online", "degraded", "offline"]
+
+_HOST = "127.0.0.1"
+_KEY = "health.prometheus_port"
+_PREFIX = "overflight_"
+
+# What only ever grows while the daemon runs; everything else can also fall.
+_COUNTERS = frozenset({"frames", "rejected", "alerts", "network_sent_bytes", "network_received_bytes"})
+# The version of the message's form is no measurement.
+_LEFT_OUT = frozenset({"schema"})
+# Prometheus has base units only (https://prometheus.io/docs/practices/naming/): how a field ends, how its metric does, and
+# the factor between them.
+_UNITS = (
+    ("_per_s", "_per_second", 1.0),
+    ("_percent", "_ratio", 0.01),
+    ("_mhz", "_hertz", 1e6),
+    ("_ms", "_seconds", 1e-3),
+    ("_s", "_seconds", 1.0),
+    ("_c", "_celsius", 1.0),
+    ("_m", "_meters", 1.0),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What is shown.
+
+    Attributes:
+        health: A health message: each of its numbers becomes a metric, what is None is left out.
+        state: How the device is.
+        reasons: Why, each in one line that begins with its room.
+    """
+
+    health: msgspec.Struct
+    state: State
+    reasons: Sequence[str]
+
+
+class MetricsServer:
+    """An endpoint that answers Prometheus until it is closed.
+
+    Attributes:
+        port: Where it listens.
+    """
+
+    def __init__(self, server: WSGIServer, thread: threading.Thread) -> None:
+        self._server = server
+        self._thread = thread
+        self.port: int = server.server_port
+
+    def close(self) -> None:
+        """Stop to listen; takes up to half a second."""
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+
+def serve_metrics(port: int, read: Callable[[], Facts]) -> MetricsServer:
+    """Answer Prometheus on 127.0.0.1, on a thread of its own.
+
+    Args:
+        port: 0 takes one that is free.
+        read: Is called for each request, on any thread.
+
+    Raises:
+        ConfigError: prometheus-client is not installed, or the port cannot be had.
+    """
+    try:
+        from prometheus_client import CollectorRegistry, start_http_server
+        from prometheus_client.registry import Collector
+    except ImportError as error:
+        raise ConfigError(
+            f"{_KEY}: needs prometheus-client (pip install 'overflight[prometheus]'): {one_line(error)}"
+        ) from error
+
+    class FactsCollector(Collector):
+        def collect(self) -> Iterable[Metric]:
+            return metrics_of(read())
+
+    # A registry of its own: the library's default one holds figures of the interpreter.
+    registry = CollectorRegistry()
+    registry.register(FactsCollector())
+    try:
+        server, thread = start_http_server(port, _HOST, registry)
+    except OSError as error:
+        raise ConfigError(f"{_KEY}: {port}: {one_line(error)}: expected a free port, or 0 for none") from error
+    return MetricsServer(server, thread)
+
+
+def metrics_of(facts: Facts) -> Iterator[Metric]:
+    """The facts as metrics, named and scaled as Prometheus expects."""
+    from prometheus_client.metrics_core import GaugeMetricFamily
+
+    for field, value in msgspec.structs.asdict(facts.health).items():
+        if field not in _LEFT_OUT:
+            yield from _metrics(field, value)
+    state = GaugeMetricFamily(f"{_PREFIX}state", "How the device is: 1 for the state that holds.", labels=["state"])
+    for name in get_args(State):
+        state.add_metric([name], float(name == facts.state))
+    yield state
+    reasons = GaugeMetricFamily(f"{_PREFIX}degraded", "1 for each reason why it is degraded.", labels=["room", "reason"])
+    for line in facts.reasons:
+        room, _, reason = line.partition(": ")
+        reasons.add_metric([room, reason], 1.0)
+    yield reasons
+
+
+def _metrics(field: str, value: Any) -> Iterator[Metric]:
+    """The metrics of one field: several of a struct, none of a text or of what is not known."""
+    from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily
+
+    name, factor = _name_and_factor(field)
+    description = f"{field} of the health message."
+    if isinstance(value, msgspec.Struct):
+        for inner, inner_value in msgspec.structs.asdict(value).items():
+            yield from _metrics(f"{field}_{inner}", inner_value)
+    elif isinstance(value, dict):
+        family = GaugeMetricFamily(name, description, labels=[field.removesuffix("s")])
+        for key, part in value.items():
+            family.add_metric([key], part * factor)
+        yield family
+    elif isinstance(value, int | float):
+        if field in _COUNTERS:
+            yield CounterMetricFamily(name, description, value * factor)
+        else:
+            yield GaugeMetricFamily(name, description, value * factor)
+
+
+def _name_and_factor(field: str) -> tuple[str, float]:
+    """A field's metric, and what makes its value one in base units."""
+    for ending, base, factor in _UNITS:
+        if field.endswith(ending):
+            return _PREFIX + field.removesuffix(ending) + base, factor
+    return _PREFIX + field, 1.0
