@@ -1,0 +1,216 @@
+"""The journal: the SQLite file that remembers every frame, observation and alert, and what was delivered.
+
+What it acknowledged survives a power cut: it runs in WAL mode, frames are written with ``synchronous=FULL``, and a frame, its
+observations and its alerts are one transaction. Alerts are numbered without gaps, in the order in which they were decided.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import time
+from collections.abc import Iterable
+from pathlib import Path
+
+import msgspec
+
+from edge.journal.alerts import Alerts
+from edge.journal.database import Database
+from edge.journal.limits import Housekeeping, Limits
+from edge.journal.memory import Memory
+from edge.journal.packing import pack
+from edge.journal.records import FrameRecord, Run, Thumbnail
+from edge.journal.schema import OUTCOMES, milliseconds
+from edge.journal.thumbnails import Thumbnails
+from edge.messages import alert_message, encode
+from edge.records import Alert, FrameKey, ModelName, Observation, Outcome
+
+_UNAVAILABLE = OUTCOMES.index("unavailable")
+_OBSERVATION = "frame, tile, label, probabilities, latitude, longitude, altitude_m, fix_source, model, engine, inference_ms"
+
+
+class Journal:
+    """One device's journal. Any thread may call it; one process at a time may have it open.
+
+    Attributes:
+        id: Of this journal, which its alerts carry.
+        alerts: Those to be delivered.
+        thumbnails: Pictures that follow their alerts.
+        memory: What the daemon itself has to remember.
+        set_aside: Where a damaged journal was put before this one began; None: there was none.
+    """
+
+    def __init__(self, path: Path | str, device: str, run: Run | None = None) -> None:
+        """Open the journal, or begin a new one. A damaged one is set aside, and its undelivered alerts are taken over.
+
+        Args:
+            run: What is to be known of this run of the daemon; None: nothing.
+
+        Raises:
+            JournalError: Another daemon has it open, it cannot be written, or it is no journal that this program knows.
+            JournalFullError: There is no room on its disk.
+        """
+        self.path = Path(path)
+        self._device = device
+        self._database = Database(self.path)
+        try:
+            with self._database.reading() as connection:
+                self.id = str(connection.execute("SELECT value FROM facts WHERE name = 'journal'").fetchone()[0])
+            self.alerts = Alerts(self._database)
+            self.alerts.rescue(self._database.rescued)
+            self.thumbnails = Thumbnails(self._database)
+            self.memory = Memory(self._database)
+            self._names: dict[tuple[object, ...], int] = {}
+            self._run = None if run is None else self._begin(run)
+        except BaseException:
+            self._database.close()
+            raise
+        self.set_aside = self._database.set_aside
+
+    def housekeeping(self, limits: Limits) -> Housekeeping:
+        """What keeps it within limits."""
+        return Housekeeping(self._database, limits)
+
+    def close(self) -> None:
+        """Fold the write-ahead log into the file and let go of it."""
+        self._database.close()
+
+    @property
+    def size_bytes(self) -> int:
+        """On the disk, with its write-ahead log."""
+        sizes = (os.path.getsize(f"{self.path}{suffix}") for suffix in ("", "-wal") if os.path.exists(f"{self.path}{suffix}"))
+        return sum(sizes)
+
+    def record(self, frames: Iterable[FrameRecord]) -> int:
+        """Keep what became of frames, with their observations and alerts, in one transaction.
+
+        A frame that is already there as observed or rejected is left as it is.
+
+        Returns:
+            How many alerts were added.
+
+        Raises:
+            JournalFullError: There is no room; nothing was kept, and the same call may be made again.
+        """
+        first: int = self.alerts.last_sequence
+        sequence = first
+        thumbnails: list[Thumbnail] = []
+        try:
+            with self._database.writing() as connection:
+                for frame in frames:
+                    number = self._insert(connection, frame)
+                    if number is not None:
+                        sequence = self._insert_results(connection, number, frame, sequence, thumbnails)
+        except BaseException:
+            # Names that were new in there are not.
+            self._names.clear()
+            raise
+        self.alerts.added(sequence - first)
+        if thumbnails:
+            self.thumbnails.add(thumbnails)
+        return sequence - first
+
+    def outcome_of(self, key: FrameKey) -> Outcome | None:
+        """What became of a frame; None if it was never recorded."""
+        with self._database.reading() as connection:
+            row = connection.execute(
+                "SELECT outcome FROM frames WHERE name = ? AND modified_ns = ? AND size_bytes = ?"
+                " AND source = (SELECT source FROM sources WHERE path = ?)",
+                (key.name, key.modified_ns, key.size_bytes, key.source),
+            ).fetchone()
+        return None if row is None else OUTCOMES[row[0]]
+
+    def _begin(self, run: Run) -> int | None:
+        with self._database.writing() as connection:
+            values = (time.time_ns() // 1_000_000, *(getattr(run, name) for name in run.__dataclass_fields__))
+            return connection.execute(
+                "INSERT INTO runs (started_ms, version, physical_cores, logical_cores, system, system_version, memory_bytes,"
+                " in_container) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                values,
+            ).lastrowid
+
+    def _insert(self, connection: sqlite3.Connection, frame: FrameRecord) -> int | None:
+        """The number of a frame; None: it was there."""
+        key = frame.key
+        row = connection.execute(
+            "INSERT INTO frames (run, source, name, size_bytes, modified_ns, recorded_ms, captured_ms, total_ms, outcome,"
+            " reason) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+            " ON CONFLICT (name, modified_ns, size_bytes, source) DO UPDATE SET run = excluded.run,"
+            " recorded_ms = excluded.recorded_ms, captured_ms = excluded.captured_ms, total_ms = excluded.total_ms,"
+            " outcome = excluded.outcome, reason = excluded.reason WHERE outcome = ? RETURNING frame",
+            (
+                self._run,
+                self._number_of(connection, "sources", "path", key.source),
+                key.name,
+                key.size_bytes,
+                key.modified_ns,
+                time.time_ns() // 1_000_000,
+                milliseconds(frame.captured_at),
+                frame.total_ms,
+                OUTCOMES.index(frame.outcome),
+                frame.reason,
+                _UNAVAILABLE,
+            ),
+        ).fetchone()
+        return None if row is None else int(row[0])
+
+    def _insert_results(
+        self, connection: sqlite3.Connection, frame: int, record: FrameRecord, sequence: int, thumbnails: list[Thumbnail]
+    ) -> int:
+        """Returns the number of the last alert."""
+        alerts = {id(alert.observation): alert for alert in record.alerts}
+        pictures = dict(record.thumbnails)
+        for observation in record.observations:
+            values = self._values(connection, frame, observation)
+            alert = alerts.get(id(observation))
+            if alert is None:
+                connection.execute(f"INSERT INTO observations ({_OBSERVATION}) VALUES ({_marks(11)})", values)  # noqa: S608
+                continue
+            sequence += 1
+            self._insert_alert(connection, sequence, values, alert)
+            if alert.id in pictures:
+                thumbnails.append(Thumbnail(sequence, alert.id, pictures[alert.id]))
+        return sequence
+
+    def _insert_alert(self, connection: sqlite3.Connection, sequence: int, values: tuple[object, ...], alert: Alert) -> None:
+        message = encode(alert_message(alert, self._device, self.id, sequence))
+        connection.execute(
+            f"INSERT INTO alerts (sequence, {_OBSERVATION}, message) VALUES ({_marks(13)})",  # noqa: S608
+            (sequence, *values, pack(message)),
+        )
+
+    def _values(self, connection: sqlite3.Connection, frame: int, observation: Observation) -> tuple[object, ...]:
+        prediction, fix, tile = observation.prediction, observation.fix, observation.tile
+        return (
+            frame,
+            f"{tile.left},{tile.top},{tile.width},{tile.height}",
+            prediction.label,
+            msgspec.json.encode({label: round(value, 6) for label, value in prediction.probabilities.items()}).decode(),
+            None if fix is None else fix.latitude,
+            None if fix is None else fix.longitude,
+            None if fix is None else fix.altitude_m,
+            None if fix is None else fix.source,
+            self._model(connection, prediction.model),
+            self._number_of(connection, "engines", "name, device", prediction.engine, prediction.device),
+            round(prediction.inference_ms, 3),
+        )
+
+    def _model(self, connection: sqlite3.Connection, model: ModelName) -> int:
+        return self._number_of(connection, "models", "name, version, sha256", model.name, model.version, model.sha256)
+
+    def _number_of(self, connection: sqlite3.Connection, table: str, columns: str, *values: object) -> int:
+        """The number of what is named again and again; it is added where it is new."""
+        number = self._names.get((table, *values))
+        if number is None:
+            where = " AND ".join(f"{column} = ?" for column in columns.split(", "))
+            query = f"SELECT rowid FROM {table} WHERE {where}"  # noqa: S608 - our own tables
+            row = connection.execute(query, values).fetchone()
+            if row is None:
+                insert = f"INSERT INTO {table} ({columns}) VALUES ({_marks(len(values))}) RETURNING rowid"  # noqa: S608
+                row = connection.execute(insert, values).fetchone()
+            number = self._names[(table, *values)] = int(row[0])
+        return number
+
+
+def _marks(count: int) -> str:
+    return ", ".join("?" * count)

@@ -1,0 +1,83 @@
+"""What the journal takes and gives."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from edge.records import Alert, FrameKey, Observation, Outcome
+
+
+@dataclass(frozen=True, slots=True)
+class FrameRecord:
+    """What became of a frame.
+
+    Attributes:
+        reason: Why it was rejected; None if it was observed.
+        thumbnails: Pictures for the ground, by the id of their alert.
+        total_ms: From the beginning of its reading to its result; None: there was none.
+    """
+
+    key: FrameKey
+    captured_at: str | None
+    outcome: Outcome
+    reason: str | None
+    observations: Sequence[Observation] = ()
+    alerts: Sequence[Alert] = ()
+    thumbnails: Sequence[tuple[str, bytes]] = ()
+    total_ms: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class WaitingAlert:
+    """An alert that is not delivered yet, as it goes over the wire.
+
+    Attributes:
+        sequence: Below zero: of a journal that was damaged; its own number is in the message.
+    """
+
+    sequence: int
+    message: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Thumbnail:
+    """A picture that waits for room on the link.
+
+    Attributes:
+        alert: The id of its alert.
+    """
+
+    sequence: int
+    alert: str
+    jpeg: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A run of the daemon, with the machine that it is on.
+
+    Attributes:
+        version: Of this program.
+        system: "Linux", and system_version what the system calls itself: "Debian GNU/Linux 12 (bookworm), 6.1.0".
+        memory_bytes: All that the machine has.
+    """
+
+    version: str
+    physical_cores: int | None
+    logical_cores: int | None
+    system: str
+    system_version: str
+    memory_bytes: int
+    in_container: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """How much the journal holds."""
+
+    observed: int
+    rejected: int
+    observations: int
+    alerts: int
+    waiting: int

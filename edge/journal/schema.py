@@ -1,0 +1,176 @@
+"""The tables of a journal, and how older ones are brought up to date.
+
+Of a frame with an alert three trees are written to, in pages of 1 kB, and its message is packed: what is written for each alert
+is what wears a memory card out. Times are milliseconds since 1970-01-01 UTC. The view ``results`` is for people.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from datetime import datetime
+
+from edge.journal.packing import pack
+from edge.messages import uuid7
+from edge.records import Outcome
+
+VERSION = 2
+PAGE_BYTES = 1024
+
+OUTCOMES: tuple[Outcome, ...] = ("observed", "rejected", "unavailable")
+"""As numbered in the table frames."""
+
+_OBSERVATION = """
+    frame INTEGER NOT NULL,
+    tile TEXT NOT NULL,
+    label TEXT NOT NULL,
+    probabilities TEXT NOT NULL,
+    latitude REAL,
+    longitude REAL,
+    altitude_m REAL,
+    fix_source TEXT,
+    model INTEGER NOT NULL REFERENCES models (model),
+    engine INTEGER NOT NULL REFERENCES engines (engine),
+    inference_ms REAL NOT NULL
+"""
+
+TABLES = f"""
+CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE runs (
+    run INTEGER PRIMARY KEY,
+    started_ms INTEGER NOT NULL,
+    version TEXT NOT NULL,
+    physical_cores INTEGER,
+    logical_cores INTEGER,
+    system TEXT NOT NULL,
+    system_version TEXT NOT NULL,
+    memory_bytes INTEGER NOT NULL,
+    in_container INTEGER NOT NULL
+);
+CREATE TABLE sources (source INTEGER PRIMARY KEY, path TEXT NOT NULL UNIQUE);
+CREATE TABLE models (
+    model INTEGER PRIMARY KEY,
+    name TEXT NOT NULL,
+    version INTEGER NOT NULL,
+    sha256 TEXT NOT NULL,
+    UNIQUE (name, version, sha256)
+);
+CREATE TABLE engines (engine INTEGER PRIMARY KEY, name TEXT NOT NULL, device TEXT NOT NULL, UNIQUE (name, device));
+CREATE TABLE frames (
+    frame INTEGER PRIMARY KEY,
+    run INTEGER,
+    source INTEGER NOT NULL REFERENCES sources (source),
+    name TEXT NOT NULL,
+    size_bytes INTEGER NOT NULL,
+    modified_ns INTEGER NOT NULL,
+    recorded_ms INTEGER NOT NULL,
+    captured_ms INTEGER,
+    total_ms REAL,
+    outcome INTEGER NOT NULL,
+    reason TEXT
+);
+CREATE UNIQUE INDEX frames_by_key ON frames (name, modified_ns, size_bytes, source);
+CREATE TABLE observations (observation INTEGER PRIMARY KEY, {_OBSERVATION});
+CREATE TABLE alerts (
+    sequence INTEGER PRIMARY KEY, {_OBSERVATION}, delivered INTEGER NOT NULL DEFAULT 0, message BLOB NOT NULL
+);
+CREATE TABLE thumbnails (sequence INTEGER PRIMARY KEY, alert TEXT NOT NULL, jpeg BLOB NOT NULL);
+CREATE TABLE commands (id TEXT PRIMARY KEY, seen_ms INTEGER NOT NULL) WITHOUT ROWID;
+CREATE VIEW results AS
+    SELECT frames.name AS frame, sources.path AS source, size_bytes, modified_ns, captured_ms, recorded_ms, total_ms,
+        CASE outcome WHEN 0 THEN 'observed' WHEN 1 THEN 'rejected' ELSE 'unavailable' END AS outcome, reason, run,
+        sequence, tile, label, probabilities, latitude, longitude, altitude_m, fix_source,
+        models.name || '-' || models.version AS model, engines.name AS engine, engines.device AS device, inference_ms
+    FROM frames
+    JOIN sources USING (source)
+    LEFT JOIN (
+        SELECT frame, NULL AS sequence, tile, label, probabilities, latitude, longitude, altitude_m, fix_source, model, engine,
+            inference_ms FROM observations
+        UNION ALL
+        SELECT frame, sequence, tile, label, probabilities, latitude, longitude, altitude_m, fix_source, model, engine,
+            inference_ms FROM alerts WHERE sequence > 0
+    ) USING (frame)
+    LEFT JOIN models USING (model)
+    LEFT JOIN engines USING (engine);
+"""  # noqa: S608 - nothing in it comes from outside
+
+
+def prepare(database: sqlite3.Connection) -> None:
+    """Set up a new journal, or bring an old one up to date, in one transaction.
+
+    Raises:
+        sqlite3.DatabaseError: It is another program's database, or of a newer version.
+    """
+    version = int(database.execute("PRAGMA user_version").fetchone()[0])
+    if version > VERSION:
+        raise sqlite3.NotSupportedError(f"has schema {version}, this program knows up to {VERSION}")
+    is_new = version == 0
+    if is_new and database.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+        raise sqlite3.NotSupportedError("is another program's database")
+    if is_new:
+        database.execute(f"PRAGMA page_size = {PAGE_BYTES}")
+    database.execute("PRAGMA journal_mode = WAL")
+    database.execute("PRAGMA synchronous = FULL")
+    database.execute("PRAGMA temp_store = MEMORY")
+    # A log that grew while somebody read for long is made small again.
+    database.execute("PRAGMA journal_size_limit = 16777216")
+    if version == VERSION:
+        return
+    database.execute("BEGIN IMMEDIATE")
+    try:
+        if is_new:
+            _run(database, TABLES)
+            database.execute("INSERT INTO facts VALUES ('journal', ?)", (uuid7(),))
+        else:
+            _from_1(database)
+        database.execute(f"PRAGMA user_version = {VERSION}")
+        database.execute("COMMIT")
+    except BaseException:
+        database.execute("ROLLBACK")
+        raise
+
+
+def milliseconds(text: str | None) -> int | None:
+    """A time on the wire as the journal keeps it."""
+    return None if text is None else round(datetime.fromisoformat(text).timestamp() * 1000)
+
+
+def _run(database: sqlite3.Connection, script: str) -> None:
+    """Run statements within the transaction that is open; `executescript` would end it."""
+    for statement in script.split(";"):
+        if statement.strip():
+            database.execute(statement)
+
+
+def _from_1(database: sqlite3.Connection) -> None:
+    """Schema 1 kept times as text, every observation in one table, and messages as they are."""
+    database.create_function("overflight_ms", 1, milliseconds, deterministic=True)
+    database.create_function("overflight_pack", 1, pack, deterministic=True)
+    for table in ("facts", "frames", "observations", "alerts"):
+        database.execute(f"ALTER TABLE {table} RENAME TO {table}_1")
+    for index in ("frames_by_key", "alerts_waiting"):
+        database.execute(f"DROP INDEX {index}")
+    _run(database, TABLES)
+    # Model names end in their version: terrain-damage-3. Their hash was not kept.
+    _run(
+        database,
+        """
+        INSERT INTO facts SELECT name, value FROM facts_1;
+        INSERT INTO sources (path) SELECT DISTINCT source FROM frames_1;
+        INSERT INTO models (name, version, sha256)
+            SELECT DISTINCT rtrim(rtrim(model, '0123456789'), '-'),
+                CAST(substr(model, length(rtrim(model, '0123456789')) + 1) AS INTEGER), '' FROM observations_1;
+        INSERT INTO engines (name, device) SELECT DISTINCT engine, device FROM observations_1;
+        INSERT INTO frames SELECT frame, NULL, sources.source, name, size_bytes, modified_ns, overflight_ms(recorded_at),
+            overflight_ms(captured_at), NULL, CASE outcome WHEN 'observed' THEN 0 WHEN 'rejected' THEN 1 ELSE 2 END, reason
+            FROM frames_1 JOIN sources ON path = frames_1.source;
+        CREATE TABLE moved AS SELECT observation, frame, tile, label, probabilities, latitude, longitude, altitude_m,
+            fix_source, models.model AS model, engines.engine AS engine, inference_ms
+            FROM observations_1 JOIN models ON observations_1.model = models.name || '-' || models.version
+            JOIN engines ON observations_1.engine = engines.name AND observations_1.device = engines.device;
+        INSERT INTO observations SELECT * FROM moved WHERE observation NOT IN (SELECT observation FROM alerts_1);
+        INSERT INTO alerts SELECT sequence, frame, tile, label, probabilities, latitude, longitude, altitude_m, fix_source,
+            model, engine, inference_ms, delivered, overflight_pack(message) FROM alerts_1 JOIN moved USING (observation)
+        """,
+    )
+    for table in ("moved", "alerts_1", "observations_1", "frames_1", "facts_1"):
+        database.execute(f"DROP TABLE {table}")

@@ -1,0 +1,61 @@
+"""Pictures that wait for room on the link. They are dropped first: an alert says all that is needed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from edge.journal.database import Database
+from edge.journal.records import Thumbnail
+
+MOST = 1000
+"""Pictures that may wait; 6 MB of 6 kB each."""
+
+
+class Thumbnails:
+    """By the number of their alert.
+
+    Attributes:
+        waiting: How many there are.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self.waiting = self._count()
+
+    def add(self, thumbnails: Iterable[Thumbnail]) -> None:
+        """Keep pictures; the oldest beyond `MOST` are dropped.
+
+        Raises:
+            JournalFullError: There is no room.
+        """
+        with self._database.writing(synced=False) as connection:
+            connection.executemany(
+                "INSERT OR REPLACE INTO thumbnails VALUES (?, ?, ?)",
+                [(each.sequence, each.alert, each.jpeg) for each in thumbnails],
+            )
+            connection.execute(
+                "DELETE FROM thumbnails WHERE sequence <="
+                " (SELECT sequence FROM thumbnails ORDER BY sequence DESC LIMIT 1 OFFSET ?)",
+                (MOST,),
+            )
+        self.waiting = self._count()
+
+    def newest(self) -> Thumbnail | None:
+        """The newest one; None: there is none."""
+        with self._database.reading() as connection:
+            row = connection.execute("SELECT sequence, alert, jpeg FROM thumbnails ORDER BY sequence DESC LIMIT 1").fetchone()
+        return None if row is None else Thumbnail(*row)
+
+    def drop(self, sequences: Sequence[int]) -> None:
+        """Forget pictures that are delivered.
+
+        Raises:
+            JournalFullError: There is no room.
+        """
+        with self._database.writing(synced=False) as connection:
+            connection.executemany("DELETE FROM thumbnails WHERE sequence = ?", [(sequence,) for sequence in sequences])
+        self.waiting = self._count()
+
+    def _count(self) -> int:
+        with self._database.reading() as connection:
+            return int(connection.execute("SELECT count(*) FROM thumbnails").fetchone()[0])
