@@ -89,9 +89,10 @@ class Crashes:
         self._cut_the_power(trace, [moment for moment in range(len(trace)) if self._is_taken(trace, moment)])
 
     def cut_the_power_on_the_first_start(self) -> None:
-        """Cut the power after each call where the journal has made its folder itself."""
+        """Cut the power after each of the first calls of a journal that has made its folder itself."""
         self._journal = Path("new", "journal.db")
-        self.cut_the_power_everywhere()
+        trace = self._trace_without_faults()
+        self._cut_the_power(trace, range(0, len(trace) // 4, self._share))
 
     def cut_the_power_without_syncs(self) -> None:
         """Cut the power where, once the journal is open, no sync has any effect, which cannot end well."""
@@ -101,7 +102,7 @@ class Crashes:
         self._cut_the_power(trace, range(opened, len(trace)))
 
     def cut_the_power_after_failed_syncs(self) -> None:
-        """Let each sync fail and cut the power at a share of the moments that follow."""
+        """Let each sync fail and cut the power after the next acknowledgements and at a share of the moments that follow."""
         syncs = [number for number, kind in enumerate(self._count(), 1) if kind == Kind.SYNC]
         for call in syncs:
             ended, _ = self._play(call, error=errno.EIO)
@@ -109,8 +110,9 @@ class Crashes:
             trace = read_trace(self._trace)
             failed = next(index for index, each in enumerate(trace) if each.kind == Kind.FAILED_SYNC)
             after = range(failed, len(trace))
-            moments = sorted(random.Random(call).sample(after, -(-len(after) // self._share)))
-            self._cut_the_power(trace, moments, f"EIO at call {call}, ")
+            acknowledged = [index for index in after if trace[index].payload.startswith(b"done")]
+            some = random.Random(call).sample(after, -(-len(after) // self._share))
+            self._cut_the_power(trace, {*acknowledged[:2], *some}, f"EIO at call {call}, ")
 
     def rebuild_the_files(self) -> None:
         """See that the trace is whole: with all that was written, the files are those that are there."""
