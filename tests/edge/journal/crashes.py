@@ -1,7 +1,7 @@
 """Lets the scenario run into every crash there is, and looks after each whether the journal has what it acknowledged.
 
 A program of its own, because it forks and because faults.c must be loaded before it:
-``LD_PRELOAD=faults.so python -m tests.edge.journal.crashes MODE FOLDER``. Prints what it saw as JSON.
+``LD_PRELOAD=faults.so python -m tests.edge.journal.crashes MODE FOLDER SHARE``. Prints what it saw as JSON.
 """
 
 from __future__ import annotations

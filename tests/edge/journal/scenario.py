@@ -7,7 +7,6 @@ What the program says of itself goes into notes, one line each: ``begin record 1
 from __future__ import annotations
 
 import sqlite3
-from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -218,8 +217,3 @@ def check(path: Path, notes: Sequence[str], *, power_cut: bool, extra: int = EXT
 
 def _numbers(lines: Iterable[Sequence[str]], action: str) -> set[int]:
     return {int(number) for verb, *numbers in lines if verb == action for number in numbers}
-
-
-def count_reasons(notes: Iterable[str]) -> Counter[str]:
-    """How often something was refused, by the reason."""
-    return Counter(note.rpartition(": ")[2] for note in notes if note.startswith("refused"))
