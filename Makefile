@@ -3,11 +3,12 @@
 PYTHON ?= python3
 DATA ?= ../shared/data
 
-.PHONY: help demo install test check bench bench-trainer bench-swap model bundle folds comparison myriad-runtime asyncapi lock clean
+.PHONY: help demo install test check bench bench-trainer bench-swap model bundle folds comparison myriad-runtime asyncapi lock clean test-long
 
 help:
 	@echo "make demo      a rendered flight, classified and watched on this machine"
-	@echo "make test      all tests"
+	@echo "make test      all tests that take seconds"
+	@echo "make test-long the tests that take minutes"
 	@echo "make check     lint and types"
 	@echo "make install   .venv with everything for development"
 	@echo "make bench     the figures of the README, with DATA=$(DATA)"
@@ -26,8 +27,12 @@ demo: .venv-demo/.installed
 install: .venv/.installed
 
 test: .venv/.installed
-	@tools/system-packages mosquitto
+	@tools/system-packages mosquitto gcc libc6-dev
 	.venv/bin/python -m pytest
+
+test-long: .venv/.installed
+	@tools/system-packages mosquitto gcc libc6-dev
+	.venv/bin/python -m pytest -m long
 
 check: .venv/.installed
 	.venv/bin/ruff check .
