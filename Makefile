@@ -3,11 +3,12 @@
 PYTHON ?= python3
 DATA ?= ../shared/data
 
-.PHONY: help demo install test check bench bench-trainer bench-swap model bundle folds comparison myriad-runtime lock clean
+.PHONY: help demo install test test-long check bench bench-trainer bench-swap model bundle folds comparison myriad-runtime lock clean
 
 help:
 	@echo "make demo      a rendered flight, classified and watched on this machine"
 	@echo "make test      all tests"
+	@echo "make test-long  the tests that take hours: a thousand kills, long blackouts"
 	@echo "make check     lint and types"
 	@echo "make install   .venv with everything for development"
 	@echo "make bench     the figures of the README, with DATA=$(DATA)"
@@ -27,6 +28,10 @@ install: .venv/.installed
 test: .venv/.installed
 	@tools/system-packages mosquitto
 	.venv/bin/python -m pytest
+
+test-long: .venv/.installed
+	@tools/system-packages mosquitto
+	.venv/bin/python -m pytest -m long
 
 check: .venv/.installed
 	.venv/bin/ruff check .

@@ -18,7 +18,7 @@ import sys
 import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -32,7 +32,6 @@ MISSING_MAX = 1000
 """An acknowledgement names no more than so many."""
 
 _ACK_PAUSE_S = 0.1
-_RECONNECT_PAUSE_S = 0.1
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS alerts (
@@ -156,8 +155,13 @@ class Store:
 class Receiver:
     """The connection of the receiver: one thread, which stores a message before the broker hears that it came."""
 
-    def __init__(self, host: str, port: int, store: Store, *, acknowledges: bool = True) -> None:
+    def __init__(self, host: str, port: int, store: Store, *, reconnect_s: float, acknowledges: bool) -> None:
+        """
+        Args:
+            reconnect_s: Pause before each try to connect again.
+        """
         self._store = store
+        self._reconnect_s = reconnect_s
         self._acknowledges = acknowledges
         self._owed: set[tuple[str, str]] = set()
         self._acked_at = 0.0
@@ -169,17 +173,12 @@ class Receiver:
 
     def run(self) -> None:
         """Receive for ever."""
-        connected = False
         while True:
-            if connected:
-                connected = self._client.loop(_ACK_PAUSE_S / 2) == MQTTErrorCode.MQTT_ERR_SUCCESS
-                self._acknowledge()
-                continue
-            try:
+            with suppress(OSError):
                 self._client.connect(self._host, self._port)
-                connected = True
-            except OSError:
-                time.sleep(_RECONNECT_PAUSE_S)
+                while self._client.loop(_ACK_PAUSE_S / 2) == MQTTErrorCode.MQTT_ERR_SUCCESS:
+                    self._acknowledge()
+            time.sleep(self._reconnect_s)
 
     def _on_connect(self, client: mqtt.Client, *_: object) -> None:
         topics = ("alert", "status", "thumbnail/+")
@@ -255,15 +254,24 @@ class Received:
 
 @contextmanager
 def receiving(
-    store: Path, port: int, *, host: str = "127.0.0.1", prefix: Sequence[str] = (), acknowledges: bool = True
+    store: Path,
+    port: int,
+    *,
+    host: str = "127.0.0.1",
+    reconnect_s: float = 0.1,
+    acknowledges: bool = True,
+    prefix: Sequence[str] = (),
 ) -> Iterator[Received]:
     """A receiver in a process of its own, while the block lasts.
 
     Args:
+        reconnect_s: Pause before each try to connect again.
+        acknowledges: Whether it says what it has stored.
         prefix: What its command is run by, such as the end of a link.
     """
     Store(store).close()
-    options = ["--host", host, "--port", str(port), "--store", str(store), *([] if acknowledges else ["--silent"])]
+    options = ["--host", host, "--port", str(port), "--store", str(store), "--reconnect", str(reconnect_s)]
+    options += [] if acknowledges else ["--silent"]
     process = subprocess.Popen([*prefix, sys.executable, "-m", "tests.receiver", *options], cwd=PROJECT)
     received = Received(store)
     try:
@@ -280,9 +288,16 @@ def _main() -> None:
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=1883)
     parser.add_argument("--store", type=Path, required=True)
+    parser.add_argument("--reconnect", type=float, default=0.1, help="pause before each try to connect again, seconds")
     parser.add_argument("--silent", action="store_true", help="acknowledge nothing")
     arguments = parser.parse_args()
-    Receiver(arguments.host, arguments.port, Store(arguments.store), acknowledges=not arguments.silent).run()
+    Receiver(
+        arguments.host,
+        arguments.port,
+        Store(arguments.store),
+        reconnect_s=arguments.reconnect,
+        acknowledges=not arguments.silent,
+    ).run()
 
 
 if __name__ == "__main__":

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
+import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +67,39 @@ def listen() -> Iterator[Callable[[int], Ground]]:
     yield begin
     for ground in grounds:
         ground.close()
+
+
+class Camera:
+    """Writes a frame into the inbox at even intervals.
+
+    Attributes:
+        names: Of the frames so far.
+    """
+
+    def __init__(self, inbox: Path, frame: bytes, *, frames_per_s: float) -> None:
+        self.names: list[str] = []
+        self._inbox = inbox
+        self._frame = frame
+        self._interval_s = 1 / frames_per_s
+        self._stopping = threading.Event()
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """While the block lasts."""
+        thread = threading.Thread(target=self._run)
+        thread.start()
+        try:
+            yield
+        finally:
+            self._stopping.set()
+            thread.join()
+
+    def _run(self) -> None:
+        while not self._stopping.wait(self._interval_s):
+            name = f"{len(self.names):06}.jpg"
+            (self._inbox / "new").write_bytes(self._frame)
+            os.rename(self._inbox / "new", self._inbox / name)
+            self.names.append(name)
 
 
 def rows(journal: Path, query: str) -> list[tuple[Any, ...]]:
