@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -89,28 +89,44 @@ def free_port() -> int:
 
 
 class Mosquitto:
-    """A real mosquitto on a port of the loopback interface."""
+    """A real mosquitto on a port of the loopback interface, without persistence."""
 
-    def __init__(self, folder: Path, port: int, extra: str = "") -> None:
+    def __init__(
+        self, folder: Path, port: int, extra: str = "", *, address: str = "127.0.0.1", prefix: Sequence[str] = ()
+    ) -> None:
+        """
+        Args:
+            extra: Its configuration; empty: one that lets anybody in.
+            prefix: What its command is run by, such as the end of a link.
+        """
         self.port = port
-        self.url = f"mqtt://127.0.0.1:{port}"
+        self.url = f"mqtt://{address}:{port}"
+        self._prefix = prefix
         self._config = folder / f"mosquitto-{port}.conf"
         # By default it would drop what it holds for a slow subscriber beyond 1000 messages.
-        listener = f"listener {port} 127.0.0.1\nallow_anonymous true\nmax_queued_messages 0\n"
+        listener = f"listener {port} {address}\nallow_anonymous true\nmax_queued_messages 0\n"
         self._config.write_text(extra or listener)
         self._process: subprocess.Popen[bytes] | None = None
         self._log = folder / f"mosquitto-{port}.log"
 
     def start(self) -> None:
         with self._log.open("ab") as log:
-            self._process = subprocess.Popen(["mosquitto", "-c", self._config], stdout=log, stderr=log)
+            self._process = subprocess.Popen([*self._prefix, "mosquitto", "-c", self._config], stdout=log, stderr=log)
+        # The kernel's list of the process's own network says so without a connection, in a namespace, too.
+        sockets, listening = Path(f"/proc/{self._process.pid}/net/tcp"), f":{self.port:04X} 00000000:0000 0A"
         deadline = time.monotonic() + 10
-        while time.monotonic() < deadline:
-            with socket.socket() as probe:
-                if probe.connect_ex(("127.0.0.1", self.port)) == 0:
-                    return
+        while time.monotonic() < deadline and self._process.poll() is None:
+            if listening in sockets.read_text():
+                return
             time.sleep(0.02)
         raise RuntimeError(f"mosquitto does not listen: {self._log.read_text()}")
+
+    def kill(self) -> None:
+        """As a power cut does it: what it holds for subscribers is gone."""
+        assert self._process is not None
+        self._process.kill()
+        self._process.wait(10)
+        self._process = None
 
     def stop(self) -> None:
         if self._process is not None:
@@ -141,6 +157,8 @@ class Overflight:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        # What the command is run by, such as the end of a link.
+        self.prefix: Sequence[str] = ()
         self.inbox = folder / "inbox"
         self.journal = folder / "state" / "journal.db"
         self.config: dict[str, Any] = {
@@ -156,7 +174,7 @@ class Overflight:
         return file
 
     def command(self, *arguments: object) -> list[str]:
-        return [sys.executable, "-m", "edge", *(str(argument) for argument in arguments)]
+        return [*self.prefix, sys.executable, "-m", "edge", *(str(argument) for argument in arguments)]
 
     def run(self, name: str, *arguments: object, timeout: float = 60, **options: Any) -> subprocess.CompletedProcess[str]:
         """Run a command with the configuration to its end."""

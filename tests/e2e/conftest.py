@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
+import subprocess
+import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +17,7 @@ from paho.mqtt import client as mqtt
 from paho.mqtt.enums import CallbackAPIVersion
 
 from edge.bundle import Bundle, Store
-from tests.conftest import Overflight, wait_for
+from tests.conftest import Mosquitto, Overflight, free_port, wait_for
 from tests.edge.bundle.bundles import KEY, TRUST, reissue
 
 HARVEY_NAME = r"filename:(?P<longitude>-?\d+\.\d+)_(?P<latitude>-?\d+\.\d+)"
@@ -66,6 +70,39 @@ def listen() -> Iterator[Callable[[int], Ground]]:
         ground.close()
 
 
+class Camera:
+    """Writes a frame into the inbox at even intervals.
+
+    Attributes:
+        names: Of the frames so far.
+    """
+
+    def __init__(self, inbox: Path, frame: bytes, *, frames_per_s: float) -> None:
+        self.names: list[str] = []
+        self._inbox = inbox
+        self._frame = frame
+        self._interval_s = 1 / frames_per_s
+        self._stopping = threading.Event()
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """While the block lasts."""
+        thread = threading.Thread(target=self._run)
+        thread.start()
+        try:
+            yield
+        finally:
+            self._stopping.set()
+            thread.join()
+
+    def _run(self) -> None:
+        while not self._stopping.wait(self._interval_s):
+            name = f"{len(self.names):06}.jpg"
+            (self._inbox / "new").write_bytes(self._frame)
+            os.rename(self._inbox / "new", self._inbox / name)
+            self.names.append(name)
+
+
 def rows(journal: Path, query: str) -> list[tuple[Any, ...]]:
     """What a journal says, read beside a daemon that may have it open; nothing before it exists."""
     if not journal.exists():
@@ -105,3 +142,76 @@ def installed(overflight: Overflight, tmp_path: Path) -> Overflight:
     overflight.config["model"] = {"store": str(store), "trusted_keys": str(keys), "devices": ["CPU"]}
     Store(store).install(reissue(tmp_path / "made" / "first", VERSION + 1), TRUST, lambda bundle: None)
     return overflight
+
+
+@pytest.fixture(scope="session")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Made by openssl: two authorities, and certificates of the first for 127.0.0.1 and for another host."""
+    folder = tmp_path_factory.mktemp("certificates")
+
+    def openssl(*arguments: str) -> None:
+        subprocess.run(["openssl", *arguments], cwd=folder, check=True, capture_output=True)
+
+    new_key = ("-newkey", "rsa:2048", "-nodes", "-days", "2")
+    openssl("req", "-x509", *new_key, "-keyout", "ca.key", "-out", "ca.pem", "-subj", "/CN=test authority")
+    openssl("req", "-x509", *new_key, "-keyout", "other.key", "-out", "other.pem", "-subj", "/CN=another authority")
+    openssl("req", *new_key[:3], "-keyout", "server.key", "-out", "server.csr", "-subj", "/CN=broker")
+    signing = ("-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-days", "2", "-extfile", "names")
+    for certificate, name in (("server.pem", "IP:127.0.0.1"), ("elsewhere.pem", "DNS:elsewhere.example")):
+        (folder / "names").write_text(f"subjectAltName={name}\n")
+        openssl("x509", "-req", "-in", "server.csr", *signing, "-out", certificate)
+    return folder
+
+
+PASSWORD = "open sesame"
+
+
+class SecuredBroker:
+    """A broker with TLS that wants a password, and the device's configuration that it accepts.
+
+    Attributes:
+        settings: Of mosquitto's configuration, to be changed before the start; None: left out.
+        uplink: Section of the device's configuration.
+    """
+
+    def __init__(self, certificates: Path, folder: Path) -> None:
+        self.port = free_port()
+        self._folder = folder
+        subprocess.run(["mosquitto_passwd", "-c", "-b", folder / "passwords", "uav-1", PASSWORD], check=True)
+        (folder / "username").write_text("uav-1\n")
+        (folder / "password").write_text(f"{PASSWORD}\n")
+        self.settings: dict[str, object] = {
+            "listener": f"{self.port} 127.0.0.1",
+            "allow_anonymous": "false",
+            "password_file": folder / "passwords",
+            "cafile": certificates / "ca.pem",
+            "certfile": certificates / "server.pem",
+            "keyfile": certificates / "server.key",
+            "user": "root",
+        }
+        self.uplink: dict[str, Any] = {
+            "url": f"mqtts://127.0.0.1:{self.port}",
+            "ca_file": str(certificates / "ca.pem"),
+            "username_file": str(folder / "username"),
+            "password_file": str(folder / "password"),
+            "reconnect_max_s": 0.2,
+        }
+        self._broker: Mosquitto | None = None
+
+    def start(self) -> None:
+        lines = (f"{key} {value}\n" for key, value in self.settings.items() if value is not None)
+        self._broker = Mosquitto(self._folder, self.port, "".join(lines))
+        self._broker.start()
+
+    def stop(self) -> None:
+        if self._broker is not None:
+            self._broker.stop()
+
+
+@pytest.fixture
+def secured(mosquitto_program: None, certificates: Path, tmp_path: Path, overflight: Overflight) -> Iterator[SecuredBroker]:
+    """One that is not started yet; the device is configured for it."""
+    broker = SecuredBroker(certificates, tmp_path)
+    overflight.config["uplink"] = broker.uplink
+    yield broker
+    broker.stop()

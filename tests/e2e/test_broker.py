@@ -1,11 +1,10 @@
-"""A broker that is late, goes away, wants a password, or never answers."""
+"""A broker that is late, goes away, wants a password, or never answers; one that refuses is in test_refusals."""
 
 from __future__ import annotations
 
 import json
 import signal
 import socket
-import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +13,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import Mosquitto, Overflight, free_port, wait_for
-from tests.e2e.conftest import Ground, count, rows, ruins
+from tests.e2e.conftest import Ground, SecuredBroker, count, rows, ruins
 
 
 def test_a_broker_that_is_down_from_the_start_delays_alerts_and_loses_none(
@@ -137,85 +136,18 @@ def test_an_older_broker_is_served_by_mqtt_3_1_1(
     wait_for(lambda: len(ground.alert_ids) == expected)
 
 
-@pytest.fixture(scope="module")
-def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An authority and a server certificate for 127.0.0.1, made by openssl."""
-    folder = tmp_path_factory.mktemp("certificates")
-
-    def openssl(*arguments: str) -> None:
-        subprocess.run(["openssl", *arguments], cwd=folder, check=True, capture_output=True)
-
-    new_key = ("-newkey", "rsa:2048", "-nodes", "-days", "2")
-    openssl("req", "-x509", *new_key, "-keyout", "ca.key", "-out", "ca.pem", "-subj", "/CN=test authority")
-    openssl("req", *new_key[:3], "-keyout", "server.key", "-out", "server.csr", "-subj", "/CN=127.0.0.1")
-    (folder / "names").write_text("subjectAltName=IP:127.0.0.1\n")
-    signing = ("-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-days", "2", "-extfile", "names")
-    openssl("x509", "-req", "-in", "server.csr", *signing, "-out", "server.pem")
-    openssl("req", "-x509", *new_key, "-keyout", "other.key", "-out", "other.pem", "-subj", "/CN=another authority")
-    return folder
-
-
-@pytest.fixture
-def secured(mosquitto_program: None, certificates: Path, tmp_path: Path, overflight: Overflight) -> Any:
-    """A broker with TLS that wants a password, and the configuration that it accepts."""
-    subprocess.run(["mosquitto_passwd", "-c", "-b", tmp_path / "passwords", "uav-1", "open sesame"], check=True)
-    port = free_port()
-    settings = {
-        "listener": f"{port} 127.0.0.1",
-        "allow_anonymous": "false",
-        "password_file": tmp_path / "passwords",
-        "cafile": certificates / "ca.pem",
-        "certfile": certificates / "server.pem",
-        "keyfile": certificates / "server.key",
-        "user": "root",
-    }
-    broker = Mosquitto(tmp_path, port, "".join(f"{key} {value}\n" for key, value in settings.items()))
-    broker.start()
-    (tmp_path / "username").write_text("uav-1\n")
-    (tmp_path / "password").write_text("open sesame\n")
-    overflight.config["uplink"] = {
-        "url": f"mqtts://127.0.0.1:{port}",
-        "ca_file": str(certificates / "ca.pem"),
-        "username_file": str(tmp_path / "username"),
-        "password_file": str(tmp_path / "password"),
-        "reconnect_max_s": 0.2,
-    }
-    yield broker
-    broker.stop()
-
-
 def test_alerts_go_through_tls_with_a_password_from_files(
-    secured: Mosquitto, overflight: Overflight, town_tiles: list[tuple[Any, bool]]
+    secured: SecuredBroker, overflight: Overflight, town_tiles: list[tuple[Any, bool]]
 ) -> None:
+    secured.start()
     ruins(town_tiles, overflight.inbox)
     finished = overflight.run("run", "--once")
     assert finished.returncode == 0, finished.stderr
     assert rows(overflight.journal, "SELECT count(*) FROM alerts WHERE delivered = 0") == [(0,)]
 
 
-def test_a_wrong_password_is_said_and_never_shown(
-    secured: Mosquitto, overflight: Overflight, town_tiles: list[tuple[Any, bool]], tmp_path: Path
-) -> None:
-    ruins(town_tiles, overflight.inbox)
-    (tmp_path / "password").write_text("shut sesame\n")
-    finished = overflight.run("run", "--once", "--deliver-timeout", "1")
-    assert finished.returncode == 1
-    assert "Not authorized" in finished.stderr
-    assert "sesame" not in finished.stderr + finished.stdout
-
-
-def test_a_broker_of_another_authority_is_not_trusted(
-    secured: Mosquitto, overflight: Overflight, town_tiles: list[tuple[Any, bool]], certificates: Path
-) -> None:
-    ruins(town_tiles, overflight.inbox)
-    overflight.config["uplink"]["ca_file"] = str(certificates / "other.pem")
-    finished = overflight.run("run", "--once", "--deliver-timeout", "1")
-    assert finished.returncode == 1
-    assert "certificate verify failed" in finished.stderr
-
-
 @pytest.mark.parametrize("key", ["ca_file", "username_file", "password_file"])
-def test_a_credential_file_that_is_missing_is_named(secured: Mosquitto, overflight: Overflight, key: str) -> None:
+def test_a_credential_file_that_is_missing_is_named(secured: SecuredBroker, overflight: Overflight, key: str) -> None:
     overflight.config["uplink"][key] = "/nowhere/file"
     finished = overflight.run("run", "--once")
     assert finished.returncode == 2

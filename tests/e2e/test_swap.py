@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
-import threading
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,41 +15,11 @@ import pytest
 
 from edge.daemon import status_path
 from tests.conftest import Mosquitto, Overflight, wait_for
-from tests.e2e.conftest import VERSION, Ground, rows
+from tests.e2e.conftest import VERSION, Camera, Ground, rows
 from tests.edge.bundle.bundles import reissue
 from tests.edge.daemon.conftest import Device, picture
 from tests.edge.inference.networks import SIDE
 from tests.stick import StandInStick
-
-FRAMES_PER_S = 100
-
-
-class Camera:
-    """Writes a frame into the inbox every few milliseconds."""
-
-    def __init__(self, inbox: Path, frame: bytes) -> None:
-        self.names: list[str] = []
-        self._inbox = inbox
-        self._frame = frame
-        self._stopping = threading.Event()
-
-    @contextmanager
-    def running(self) -> Iterator[None]:
-        """While the block lasts."""
-        thread = threading.Thread(target=self._run)
-        thread.start()
-        try:
-            yield
-        finally:
-            self._stopping.set()
-            thread.join()
-
-    def _run(self) -> None:
-        while not self._stopping.wait(1 / FRAMES_PER_S):
-            name = f"{len(self.names):06}.jpg"
-            (self._inbox / "new").write_bytes(self._frame)
-            os.rename(self._inbox / "new", self._inbox / name)
-            self.names.append(name)
 
 
 @pytest.fixture
@@ -60,7 +27,7 @@ def camera(installed: Overflight, mosquitto: Mosquitto, make_jpeg: Callable[...,
     """One that is not running yet, beside a device with a broker."""
     installed.config["uplink"] = {"url": mosquitto.url}
     installed.config["capture"]["settle_s"] = 0.02
-    return Camera(installed.inbox, make_jpeg())
+    return Camera(installed.inbox, make_jpeg(), frames_per_s=100)
 
 
 def model(command: Overflight, *arguments: object) -> str:

@@ -1,0 +1,34 @@
+"""What the tests of the delivery look at in the end: the device's journal beside what the receiver has stored."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from tests.e2e.conftest import rows
+from tests.receiver import Received
+
+DELIVERIES = ["broker"]  # and "ground", once it is there
+"""Values of ``uplink.delivery`` that the tests run with."""
+
+
+def is_delivered(journal: Path, alerts: int) -> bool:
+    """Whether the device has decided on so many alerts and counts all of them as delivered."""
+    return rows(journal, "SELECT count(*), sum(delivered) FROM alerts") == [(alerts, alerts)]
+
+
+def journaled(journal: Path) -> dict[str, bytes]:
+    """The alerts of a journal by their id; their sequence must be without gaps."""
+    alerts = rows(journal, "SELECT sequence, message FROM alerts ORDER BY sequence")
+    assert [sequence for sequence, _ in alerts] == list(range(1, len(alerts) + 1))
+    by_id = {json.loads(message)["id"]: bytes(message) for _, message in alerts}
+    assert len(by_id) == len(alerts)
+    return by_id
+
+
+def check_nothing_is_lost(journal: Path, received: Received) -> None:
+    """Every alert of the journal arrived as it stands there, and nothing else; no two are the same."""
+    expected = journaled(journal)
+    assert expected.keys() - received.payloads.keys() == set()
+    assert received.payloads == expected
+    assert received.faults == []
