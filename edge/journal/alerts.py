@@ -76,7 +76,7 @@ class Alerts:
             return min(0, int(connection.execute("SELECT coalesce(min(sequence), 0) FROM alerts").fetchone()[0]))
 
     def deliver(self, sequences: Collection[int]) -> int:
-        """Note that alerts are delivered. A delivery that a power cut forgets is sent again; the receiver drops it by its id.
+        """Note that alerts are delivered.
 
         Returns:
             How many waited.
@@ -84,7 +84,7 @@ class Alerts:
         Raises:
             JournalFullError: There is no room; they stay undelivered.
         """
-        with self._database.writing(synced=False) as connection:
+        with self._database.writing() as connection:
             marked: int = connection.executemany(
                 "UPDATE alerts SET delivered = 1 WHERE sequence = ? AND delivered = 0",
                 [(sequence,) for sequence in sequences],
@@ -92,8 +92,11 @@ class Alerts:
             settled = self._settle(connection)
         return self._delivered(marked, settled)
 
-    def deliver_through(self, through: int, missing: Collection[int]) -> int:
+    def deliver_through(self, through: int, missing: Sequence[tuple[int, int]]) -> int:
         """Note that all alerts up to a number are delivered, but for some.
+
+        Args:
+            missing: First and last of runs of numbers, ascending.
 
         Returns, raises:
             As `deliver`.
@@ -101,45 +104,40 @@ class Alerts:
         through = min(through, self.last_sequence)
         if through <= self._settled:
             return 0
-        with self._database.writing(synced=False) as connection:
-            connection.execute("CREATE TEMP TABLE IF NOT EXISTS missing (sequence INTEGER PRIMARY KEY)")
-            connection.execute("DELETE FROM missing")
-            connection.executemany("INSERT INTO missing VALUES (?)", [(sequence,) for sequence in missing])
-            marked = connection.execute(
-                "UPDATE alerts SET delivered = 1 WHERE sequence > ? AND sequence <= ? AND delivered = 0"
-                " AND sequence NOT IN (SELECT sequence FROM missing)",
-                (self._settled, through),
-            ).rowcount
+        low, marked = self._settled + 1, 0
+        with self._database.writing() as connection:
+            for first, last in (*missing, (through + 1, through)):
+                marked += connection.execute(
+                    "UPDATE alerts SET delivered = 1 WHERE sequence BETWEEN ? AND ? AND delivered = 0",
+                    (low, min(first - 1, through)),
+                ).rowcount
+                low = max(low, last + 1)
             settled = self._settle(connection)
         return self._delivered(marked, settled)
 
-    def ask_again(self, sequences: Collection[int]) -> list[int]:
-        """Have delivered alerts wait again.
-
-        Returns:
-            Those that wait now; the others are not there any more.
+    def ask_again(self, first: int, last: int) -> int:
+        """Have alerts wait again that were delivered, those of them that are still there; returns how many.
 
         Raises:
             JournalFullError: There is no room.
         """
-        if not sequences:
-            return []
-        with self._database.writing(synced=False) as connection:
-            marked: int = connection.executemany(
-                "UPDATE alerts SET delivered = 0 WHERE sequence = ? AND delivered = 1",
-                [(sequence,) for sequence in sequences],
+        if first > min(last, self.last_sequence) or not self._has_delivered(first, last):
+            return 0
+        with self._database.writing() as connection:
+            marked = connection.execute(
+                "UPDATE alerts SET delivered = 0 WHERE sequence BETWEEN ? AND ? AND delivered = 1", (first, last)
             ).rowcount
-            found = [
-                sequence
-                for sequence in sequences
-                if connection.execute("SELECT 1 FROM alerts WHERE sequence = ? AND delivered = 0", (sequence,)).fetchone()
-            ]
-            if found and min(found) <= self._settled:
-                self._settled = min(found) - 1
+            if marked and first <= self._settled:
+                self._settled = first - 1
                 self._note(connection, self._settled)
         with self._counting:
             self.waiting += marked
-        return found
+        return marked
+
+    def _has_delivered(self, first: int, last: int) -> bool:
+        with self._database.reading() as connection:
+            query = "SELECT 1 FROM alerts WHERE sequence BETWEEN ? AND ? AND delivered = 1 LIMIT 1"
+            return connection.execute(query, (first, last)).fetchone() is not None
 
     def _settle(self, connection: sqlite3.Connection) -> int:
         first = connection.execute(

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from edge.journal.errors import JournalError, JournalFullError
-from edge.journal.owner import Owner
+from edge.journal.owner import Owner, sync_folder
 from edge.journal.packing import unpack
 from edge.journal.schema import prepare
 from edge.messages import rfc3339, utc_now
@@ -71,19 +71,17 @@ class Database:
             yield self._connection
 
     @contextmanager
-    def writing(self, *, synced: bool = True) -> Iterator[sqlite3.Connection]:
-        """The connection, for one transaction.
+    def writing(self) -> Iterator[sqlite3.Connection]:
+        """The connection, for one transaction, which is on the disk when the block has ended.
 
-        Args:
-            synced: It is on the disk when the block has ended; else a power cut may forget all of it.
+        All are synced. One that is not would lie in the log below those that are: should a sync fail once, Linux may take
+        its pages for written, and after a power cut all that was logged behind it is lost (tests/edge/journal/test_crashes.py).
 
         Raises:
             JournalFullError: There is no room; nothing of it was kept, and it may be tried again.
         """
         with self._lock, self._noticing_damage():
             try:
-                if not synced:
-                    self._connection.execute("PRAGMA synchronous = NORMAL")
                 self._connection.execute("BEGIN IMMEDIATE")
                 yield self._connection
                 self._connection.execute("COMMIT")
@@ -93,9 +91,6 @@ class Database:
                 if isinstance(error, sqlite3.OperationalError):
                     raise JournalFullError(f"journal {self.path}: {error}") from error
                 raise
-            finally:
-                if not synced:
-                    self._connection.execute("PRAGMA synchronous = FULL")
 
     @contextmanager
     def _noticing_damage(self) -> Iterator[None]:
@@ -127,7 +122,6 @@ class Database:
             raise self._explained(error) from error
 
     def _connect(self) -> sqlite3.Connection:
-        is_new = not self.path.exists()
         note = Path(f"{self.path}{_NOTE}")
         connection = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False, timeout=5.0)
         try:
@@ -137,8 +131,8 @@ class Database:
                 _check(connection, _CHECK_S)
             prepare(connection)
             note.unlink(missing_ok=True)
-            if is_new:
-                sync_folder(self.path.parent)
+            # SQLite passes over it when this fails, and on a later opening nobody would do it for the new log.
+            sync_folder(self.path.parent)
         except OSError as error:
             connection.close()
             raise JournalError(f"journal {self.path}: {error.strerror}") from error
@@ -171,15 +165,6 @@ class Database:
         self.set_aside = aside
         self.rescued = _undelivered(aside)
         _log.critical("journal %s: set aside as %s; %d undelivered alerts rescued", self.path, aside.name, len(self.rescued))
-
-
-def sync_folder(folder: Path) -> None:
-    """Have the name of a new file in its folder, too."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _is_damage(error: sqlite3.DatabaseError) -> bool:

@@ -81,7 +81,7 @@ class Housekeeping:
 
     def _forget_history(self, before_ms: int | None) -> bool:
         """Forget the oldest observations and delivered alerts. False: there are none any more."""
-        with self._database.writing(synced=False) as connection:
+        with self._database.writing() as connection:
             last = self._oldest_frames(connection, before_ms)
             if last is None:
                 return False
@@ -124,7 +124,7 @@ class Housekeeping:
         Returns:
             Whether there may be more.
         """
-        with self._database.writing(synced=False) as connection:
+        with self._database.writing() as connection:
             start = connection.execute("SELECT value FROM facts WHERE name = 'frames_looked_at'").fetchone()
             after = int(start[0]) if start else 0
             first = connection.execute("SELECT frame FROM observations ORDER BY observation LIMIT 1").fetchone()
@@ -142,7 +142,7 @@ class Housekeeping:
         return bool(rows)
 
     def _forget_thumbnails(self, before_ms: int | None) -> bool:
-        with self._database.writing(synced=False) as connection:
+        with self._database.writing() as connection:
             removed = connection.execute(
                 f"DELETE FROM thumbnails WHERE sequence IN (SELECT sequence FROM thumbnails ORDER BY sequence LIMIT {_CHUNK})"  # noqa: S608
             ).rowcount

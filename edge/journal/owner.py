@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from edge.journal.errors import JournalError
@@ -25,7 +26,7 @@ class Owner:
             JournalError: Another daemon has the journal open, or its folder cannot be made.
         """
         try:
-            journal.parent.mkdir(parents=True, exist_ok=True)
+            _make_folder(journal.parent)
             self._descriptor = os.open(f"{journal}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         except OSError as error:
             raise JournalError(f"journal {journal}: cannot be opened: {error.strerror}") from error
@@ -87,3 +88,22 @@ def is_open(path: Path | str) -> bool:
     except OSError as error:
         raise JournalError(f"journal {path}: cannot be looked at: {error.strerror}") from error
     return False
+
+
+def sync_folder(folder: Path) -> None:
+    """Have the name of a new file in its folder, too."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _make_folder(folder: Path) -> None:
+    """Make a folder, and those above it, so that a power cut does not take it with what will lie in it."""
+    if folder.is_dir():
+        return
+    _make_folder(folder.parent)
+    with suppress(FileExistsError):
+        folder.mkdir()
+    sync_folder(folder.parent)

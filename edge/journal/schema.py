@@ -108,7 +108,10 @@ def prepare(database: sqlite3.Connection) -> None:
         raise sqlite3.NotSupportedError("is another program's database")
     if is_new:
         database.execute(f"PRAGMA page_size = {PAGE_BYTES}")
-    database.execute("PRAGMA journal_mode = WAL")
+    mode = database.execute("PRAGMA journal_mode = WAL").fetchone()[0]
+    if mode != "wal":
+        # In its place a mode that loses acknowledged alerts would be used without a word.
+        raise sqlite3.OperationalError(f"cannot keep a write-ahead log, only {mode}")
     database.execute("PRAGMA synchronous = FULL")
     database.execute("PRAGMA temp_store = MEMORY")
     # A log that grew while somebody read for long is made small again.

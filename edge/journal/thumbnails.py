@@ -28,7 +28,7 @@ class Thumbnails:
         Raises:
             JournalFullError: There is no room.
         """
-        with self._database.writing(synced=False) as connection:
+        with self._database.writing() as connection:
             connection.executemany(
                 "INSERT OR REPLACE INTO thumbnails VALUES (?, ?, ?)",
                 [(each.sequence, each.alert, each.jpeg) for each in thumbnails],
@@ -52,7 +52,7 @@ class Thumbnails:
         Raises:
             JournalFullError: There is no room.
         """
-        with self._database.writing(synced=False) as connection:
+        with self._database.writing() as connection:
             connection.executemany("DELETE FROM thumbnails WHERE sequence = ?", [(sequence,) for sequence in sequences])
         self.waiting = self._count()
 

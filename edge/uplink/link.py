@@ -108,6 +108,7 @@ class Link:
             # What comes from the ground while the link is down for a moment is not lost.
             options["properties"] = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
             options["properties"].SessionExpiryInterval = _SESSION_S
+        self._condition(f"not connected to {self._config.url} yet")
         self._client.connect_async(
             str(address.hostname), address.port or PORTS[address.scheme], self._config.keepalive_s, **options
         )
@@ -164,15 +165,28 @@ class Link:
         self._connected()
 
     def _on_disconnect(self, client: Any, data: Any, flags: Any, reason: ReasonCode, properties: Properties | None) -> None:
-        if self.is_connected:
-            self.is_connected = False
-            if not self._stopping:
-                self._condition(f"connection lost: {reason}")
+        was_connected, self.is_connected = self.is_connected, False
+        if not self._stopping:
+            how = (
+                "connection lost"
+                if was_connected
+                else f"{self._config.url} ends the connection before it has begun{self._hint}"
+            )
+            self._condition(f"{how}: {reason}")
         self._back_off()
 
     def _on_connect_fail(self, client: Any, data: Any) -> None:
-        self._condition(f"cannot connect to {self._config.url}: {self._client.why_not_connected}")
+        self._condition(f"cannot connect to {self._config.url}{self._hint}: {self._client.why_not_connected}")
         self._back_off()
+
+    @property
+    def _hint(self) -> str:
+        """What a broken handshake may come from."""
+        if isinstance(self._client.connect_error, ConnectionResetError) and self._config.url.startswith("mqtts"):
+            return " (does it speak TLS?)"
+        if self._client.connect_error is None:
+            return " (does it want TLS, or a certificate?)"
+        return ""
 
     def _on_publish(self, client: Any, data: Any, message_id: int, reason: ReasonCode, properties: Any) -> None:
         self._acknowledged(message_id, reason)

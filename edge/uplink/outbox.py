@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict, deque
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 
 from edge.journal import Journal, WaitingAlert
 from edge.messages import AckMessage
@@ -157,24 +157,28 @@ class Outbox:
         alerts = self._journal.alerts
         count = 0
         if self._stored_within_s is not None:
-            count = alerts.deliver_through(acknowledgement.through, acknowledgement.missing)
+            count = alerts.deliver_through(acknowledgement.through, acknowledgement.runs)
             self._heard = True
             if count:
                 self._pause_s = self._stored_within_s
                 self._again_at = self._clock() + self._pause_s
-        self.ask_again([sequence for sequence in acknowledgement.missing if not self._is_recent(sequence)])
+        for first, last in acknowledgement.runs:
+            self.ask_again(first, last)
         return count
 
-    def ask_again(self, sequences: Collection[int]) -> int:
-        """Have alerts sent again, those of them that the journal still has; returns how many.
+    def ask_again(self, first: int, last: int) -> int:
+        """Have alerts sent again, those of them that the journal still has.
+
+        Returns:
+            How many of them were delivered.
 
         Raises:
             JournalFullError: There is no room.
         """
-        found = self._journal.alerts.ask_again(sequences)
-        for sequence in found:
-            self._add(sequence, sequence)
-        return len(found)
+        count = self._journal.alerts.ask_again(first, last)
+        # What was sent a moment ago is passed over when its turn comes.
+        self._add(max(1, first), min(last, self._known))
+        return count
 
     def wait_s(self) -> float | None:
         """Seconds until `repeat` has something to do; None: it has not."""

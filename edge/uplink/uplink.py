@@ -150,7 +150,7 @@ class Uplink:
         Raises:
             JournalFullError: There is no room in the journal to note it.
         """
-        return self._outbox.ask_again(range(first, min(last, self._journal.alerts.last_sequence) + 1))
+        return self._outbox.ask_again(first, last)
 
     def stop(self) -> None:
         """Say that the device is offline and end the connection, within about a second."""
@@ -198,6 +198,8 @@ class Uplink:
                 self._wake.clear()
                 if self._restart:
                     self._restart = False
+                    # The link may be another one now, and what is under way when it breaks goes once more.
+                    self._window = Window()
                     self._outbox.begin_again()
                 self._take()
                 self._note_done()
