@@ -38,6 +38,7 @@ class Journal:
         thumbnails: Pictures that follow their alerts.
         memory: What the daemon itself has to remember.
         set_aside: Where a damaged journal was put before this one began; None: there was none.
+        rescued: Undelivered alerts that were taken over from that one.
     """
 
     def __init__(self, path: Path | str, device: str, run: Run | None = None) -> None:
@@ -66,6 +67,7 @@ class Journal:
             self._database.close()
             raise
         self.set_aside = self._database.set_aside
+        self.rescued = len(self._database.rescued)
 
     def housekeeping(self, limits: Limits) -> Housekeeping:
         """What keeps it within limits."""

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from edge.journal.errors import JournalError
 from edge.journal.owner import is_open
+from edge.journal.packing import unpack
 from edge.journal.records import Counts
 from edge.journal.schema import OUTCOMES, VERSION
 
@@ -29,6 +30,8 @@ def reader(path: Path | str) -> Iterator[sqlite3.Connection]:
     try:
         with closing(sqlite3.connect(uri, uri=True, timeout=5.0)) as database:
             version = database.execute("PRAGMA user_version").fetchone()[0]
+            if version == 0:
+                raise JournalError(f"journal {path}: is only being begun")
             if version != VERSION:
                 raise JournalError(
                     f"journal {path}: has schema {version}, this program reads {VERSION}; the daemon converts it"
@@ -53,3 +56,14 @@ def read_counts(path: Path | str) -> Counts:
         ).fetchone()
     rejected = outcomes.get("rejected", 0) + outcomes.get("unavailable", 0)
     return Counts(outcomes.get("observed", 0), rejected, observations + alerts, alerts, waiting)
+
+
+def read_alerts(path: Path | str) -> list[tuple[int, bytes, bool]]:
+    """The alerts of a journal: number, message, and whether it is delivered; in order.
+
+    Raises:
+        JournalError: There is no journal, or it cannot be read.
+    """
+    with reader(path) as database:
+        rows = database.execute("SELECT sequence, message, delivered FROM alerts ORDER BY sequence")
+        return [(sequence, unpack(message), bool(delivered)) for sequence, message, delivered in rows]

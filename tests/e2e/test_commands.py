@@ -79,7 +79,7 @@ def test_a_bundle_whose_file_is_missing_or_altered_is_not_run(
     assert finished.returncode == 0, finished.stderr
     assert f"bundle {active}: ir/model.bin {damage}" in finished.stderr
     # The one of the package is whole.
-    assert rows(installed.journal, "SELECT model FROM observations") == [(f"terrain-damage-{VERSION}",)]
+    assert rows(installed.journal, "SELECT model FROM results") == [(f"terrain-damage-{VERSION}",)]
 
 
 def test_the_printed_config_is_a_file_that_works(overflight: Overflight, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from edge.daemon import status_path
+from edge.daemon import report_path
 from tests.conftest import Mosquitto, Overflight, free_port, wait_for
 from tests.e2e.conftest import PASSWORD, Ground, SecuredBroker, count, ruins
 
@@ -56,7 +56,7 @@ REFUSALS = [
 
 def reasons(overflight: Overflight) -> list[str]:
     """Why a daemon that runs says that it is degraded; nothing while all is well."""
-    saved = status_path(overflight.journal)
+    saved = report_path(overflight.journal)
     return list(json.loads(saved.read_bytes())["reasons"]) if saved.exists() else []
 
 
