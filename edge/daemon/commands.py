@@ -128,7 +128,7 @@ class Commands:
     def _reply(
         self,
         command: str,
-        name: str,
+        name: str | None,
         *,
         reason: str | None = None,
         result: Result | None = None,

@@ -86,6 +86,9 @@ class Housekeeping:
             if last is None:
                 return False
             removed = 0
+            connection.execute(
+                "INSERT OR REPLACE INTO facts SELECT 'forgotten', max(sequence) FROM alerts HAVING max(sequence) > 0"
+            )
             for table, condition in (("observations", ""), ("alerts", " AND delivered = 1 AND sequence > 0")):
                 key = "observation" if table == "observations" else "sequence"
                 # In the order of their keys, which is that of their frames.

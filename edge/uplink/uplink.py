@@ -103,6 +103,8 @@ class Uplink:
         self._acknowledged: deque[tuple[int, ReasonCode]] = deque()
         self._arrived: deque[tuple[str, bytes, bool]] = deque()
         self._announce_since: float | None = None
+        # On this connection, but for its time.
+        self._said: StatusMessage | None = None
         self._health: HealthMessage | None = None
         self._replies: deque[ReplyMessage] = deque(maxlen=_REPLIES_MAX)
         self._pictures: deque[tuple[str, bytes]] = deque(maxlen=_PICTURES_MAX)
@@ -210,6 +212,7 @@ class Uplink:
                     self._restart = False
                     # The link may be another one now, and what is under way when it breaks goes once more.
                     self._window = Window()
+                    self._said = None
                     self._outbox.begin_again()
                 self._take()
                 self._note_done()
@@ -325,7 +328,10 @@ class Uplink:
         """Publish status, answers and health, as far as the budget goes."""
         if self._announce_since is not None and self._budget.wait_s() == 0:
             self._announce_since = None
-            self._publish("status", self._status(), qos=1, retain=True)
+            status = self._status()
+            if msgspec.structs.replace(status, at="") != self._said:
+                self._publish("status", status, qos=1, retain=True)
+                self._said = msgspec.structs.replace(status, at="")
         while self._replies and self._budget.wait_s() == 0:
             self._publish("reply", self._replies.popleft(), qos=1)
         while self._pictures and self._budget.wait_s() == 0:

@@ -147,7 +147,7 @@ def test_frame_that_is_too_much_for_every_engine_costs_itself_alone(proven_fligh
         (device.inbox / f"{number:04}.png").write_bytes(cv2.imencode(".png", image)[1].tobytes())
     wait_for(lambda: sum(proven_flight.observed.values()) >= 5 * 8)
     journal = device.folder / "state" / "journal.db"
-    given_up = "SELECT outcome, reason, count(*) FROM frames WHERE outcome != 'observed' GROUP BY reason"
+    given_up = "SELECT outcome, reason, count(*) FROM results WHERE outcome != 'observed' GROUP BY reason"
     reason = "cannot be classified: no engine works: gave a probability that is no number"
     wait_for(lambda: rows(journal, given_up) == [("unavailable", reason, 3 * 8)])
     assert proven_flight.observed == {"town-1": 5 * 8}
