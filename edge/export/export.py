@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import BinaryIO, Literal
@@ -41,8 +41,7 @@ def export(
     if form == "parquet":
         check_parquet()
     write = _WRITERS[form]
-    with reader(journal) as database:
-        rows = results(database, since, alerts_only=alerts_only)
+    with reader(journal) as database, closing(results(database, since, alerts_only=alerts_only)) as rows:
         if output is None:
             write(rows, sys.stdout.buffer)
             sys.stdout.buffer.flush()

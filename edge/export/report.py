@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import sqlite3
 from collections import Counter
+from dataclasses import fields
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from edge.journal import reader
+from edge.journal import Run, reader
 from edge.journal.schema import OUTCOMES
 from edge.messages import rfc3339
 
@@ -50,18 +51,6 @@ class Box(msgspec.Struct, frozen=True):
     north: float
 
 
-class Machine(msgspec.Struct, frozen=True):
-    """What a run was on, and the version of this program."""
-
-    version: str
-    physical_cores: int | None
-    logical_cores: int | None
-    system: str
-    system_version: str
-    memory_bytes: int
-    in_container: bool
-
-
 class Figures(msgspec.Struct, frozen=True, kw_only=True):
     """A run, or all of them.
 
@@ -99,7 +88,7 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
     alerts: int
     delivered: int
     waiting: int
-    machine: Machine | None
+    machine: Run | None
 
 
 class JournalFigures(msgspec.Struct, frozen=True, kw_only=True):
@@ -242,16 +231,17 @@ def _figures(database: sqlite3.Connection, run: int | None) -> Figures:
     )
 
 
-def _runs(database: sqlite3.Connection, run: int | None) -> tuple[int | None, int, Machine | None]:
+def _runs(database: sqlite3.Connection, run: int | None) -> tuple[int | None, int, Run | None]:
     """When the first one started, how many there are, and the machine of the one that was asked for."""
     started, count = database.execute(
         "SELECT min(started_ms), count(*) FROM runs WHERE :run IS NULL OR run = :run", {"run": run}
     ).fetchone()
     if run is None:
         return started, count, None
-    names = ", ".join(Machine.__struct_fields__)
-    row = database.execute(f"SELECT {names} FROM runs WHERE run = ?", (run,)).fetchone()  # noqa: S608
-    return started, count, Machine(*row[:-1], in_container=bool(row[-1]))
+    names = [field.name for field in fields(Run)]
+    row = database.execute(f"SELECT {', '.join(names)} FROM runs WHERE run = ?", (run,)).fetchone()  # noqa: S608 - our own
+    values: dict[str, Any] = dict(zip(names, row, strict=True))
+    return started, count, Run(**values | {"in_container": bool(values["in_container"])})
 
 
 def _shares(database: sqlite3.Connection, run: int | None) -> dict[str, Any]:

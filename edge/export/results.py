@@ -10,7 +10,7 @@ from __future__ import annotations
 import heapq
 import mimetypes
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Generator
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
@@ -129,13 +129,13 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     in_container: bool | None = None
 
 
-def results(database: sqlite3.Connection, since: datetime | None = None, *, alerts_only: bool = False) -> Iterator[Result]:
+def results(database: sqlite3.Connection, since: datetime | None = None, *, alerts_only: bool = False) -> Generator[Result]:
     """Every result, and every frame without one, in the order of the frames.
 
     A frame that was tried again is where it was first, its result where it came at last.
 
     Args:
-        database: From `edge.journal.reader`.
+        database: From `edge.journal.reader`; who stops early closes the iterator before it.
         since: Only frames that were recorded then or later.
     """
     since_ms = 0 if since is None else round(since.timestamp() * 1000)
@@ -160,10 +160,10 @@ def results(database: sqlite3.Connection, since: datetime | None = None, *, aler
         database.rollback()
 
 
-def _rows(database: sqlite3.Connection, query: str, since_ms: int) -> Iterator[sqlite3.Row]:
+def _rows(database: sqlite3.Connection, query: str, since_ms: int) -> sqlite3.Cursor:
     cursor = database.cursor()
     cursor.row_factory = sqlite3.Row
-    yield from cursor.execute(query, (since_ms,))
+    return cursor.execute(query, (since_ms,))
 
 
 def _frames_with_result(database: sqlite3.Connection) -> bytearray:

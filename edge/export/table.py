@@ -6,7 +6,8 @@ import textwrap
 from collections.abc import Iterator, Mapping
 from datetime import timedelta
 
-from edge.export.report import Figures, JournalFigures, Machine, Report, Spread
+from edge.export.report import Figures, JournalFigures, Report, Spread
+from edge.journal import Run
 from edge.text import printable
 
 _WIDTH = 80
@@ -93,7 +94,7 @@ def _spread(spread: Spread | None) -> str:
     return "-" if spread is None else f"{spread.median:.2f} / {spread.p95:.2f}"
 
 
-def _machine(machine: Machine) -> str:
+def _machine(machine: Run) -> str:
     cores = f"{machine.physical_cores or 'unknown'} physical and {machine.logical_cores or 'unknown'} logical cores"
     return (
         f"{printable(machine.system)} ({printable(machine.system_version)}), {cores},"
