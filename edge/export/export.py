@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, nullcontext
 from datetime import datetime
 from pathlib import Path
 from typing import BinaryIO, Literal
@@ -41,13 +41,14 @@ def export(
     if form == "parquet":
         check_parquet()
     write = _WRITERS[form]
-    with reader(journal) as database, closing(results(database, since, alerts_only=alerts_only)) as rows:
-        if output is None:
-            write(rows, sys.stdout.buffer)
-            sys.stdout.buffer.flush()
-            return
-        with _complete(output) as file:
-            write(rows, file)
+    with (
+        nullcontext(sys.stdout.buffer) if output is None else _complete(output) as file,
+        # Within: only at its end it is sure that what was read fits together.
+        reader(journal) as database,
+        closing(results(database, since, alerts_only=alerts_only)) as rows,
+    ):
+        write(rows, file)
+        file.flush()
 
 
 @contextmanager
