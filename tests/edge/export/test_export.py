@@ -7,6 +7,7 @@ import io
 import json
 import os
 import re
+import resource
 import sqlite3
 import subprocess
 import sys
@@ -259,12 +260,18 @@ def test_a_file_takes_its_name_when_it_is_complete(flight: Flight) -> None:
     assert list(flight.folder.glob(".*")) == []
 
 
-def test_a_full_disk_is_one_line(flight: Flight) -> None:
+def test_a_pipe_is_written_to_and_stays_a_pipe(flight: Flight) -> None:
     flight.flies([observed("a.jpg")])
-    assert flight.refuses("export", "--format", "csv", "--output", "/dev/full") == (
-        1,
-        "overflight: /dev/full: cannot be written: No space left on device",
-    )
+    pipe = flight.folder / "pipe"
+    os.mkfifo(pipe)
+    # Open for both, so that nobody waits; what is written is less than a pipe holds.
+    descriptor = os.open(pipe, os.O_RDWR)
+    try:
+        flight.prints("export", "--format", "csv", "--output", pipe)
+        assert pipe.is_fifo()
+        assert len(os.read(descriptor, 65_536).splitlines()) == 2
+    finally:
+        os.close(descriptor)
 
 
 def test_a_mistake_is_one_line_that_says_what_is_allowed(flight: Flight) -> None:
@@ -306,17 +313,38 @@ def test_the_query_of_the_readme_works(flight: Flight) -> None:
         ]
 
 
-def command(flight: Flight, *arguments: object, **variables: str) -> subprocess.CompletedProcess[bytes]:
-    """Run the command in a process of its own."""
-    environment = os.environ | {"OVERFLIGHT_JOURNAL_PATH": str(flight.journal)} | variables
-    return subprocess.run(
+def command(flight: Flight, *arguments: object, max_file_bytes: int | None = None, **variables: str) -> tuple[int, str]:
+    """Run the command in a process of its own; returns its status and standard error."""
+
+    def limit() -> None:
+        if max_file_bytes is not None:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (max_file_bytes, max_file_bytes))
+
+    finished = subprocess.run(
         [sys.executable, "-m", "edge", "journal", "export", *map(str, arguments)],
         cwd=PROJECT,
-        env=environment,
+        env=os.environ | {"OVERFLIGHT_JOURNAL_PATH": str(flight.journal)} | variables,
         capture_output=True,
+        text=True,
         check=False,
         timeout=60,
+        preexec_fn=limit,
     )
+    assert finished.stdout == ""
+    return finished.returncode, finished.stderr
+
+
+@pytest.mark.parametrize("form", ["csv", "geojson", "parquet"])
+def test_without_room_there_is_one_line_and_the_old_file(flight: Flight, form: str) -> None:
+    flight.flies([observed(f"{number}.jpg") for number in range(200)])
+    output = flight.folder / "flight"
+    output.write_text("the last export")
+    assert command(flight, "--format", form, "--output", output, max_file_bytes=4096) == (
+        1,
+        f"overflight: {output}: cannot be written: File too large\n",
+    )
+    assert output.read_text() == "the last export"
+    assert list(flight.folder.glob(".*")) == []
 
 
 def test_without_pyarrow_parquet_says_what_to_install(flight: Flight) -> None:
@@ -325,9 +353,10 @@ def test_without_pyarrow_parquet_says_what_to_install(flight: Flight) -> None:
     hidden.mkdir()
     (hidden / "pyarrow.py").write_text("raise ImportError('not here')")
     output = flight.folder / "flight.parquet"
-    finished = command(flight, "--format", "parquet", "--output", output, PYTHONPATH=str(hidden))
-    assert (finished.returncode, finished.stdout) == (1, b"")
-    assert finished.stderr == b"overflight: --format parquet: needs pyarrow (pip install 'overflight[parquet]'): not here\n"
+    assert command(flight, "--format", "parquet", "--output", output, PYTHONPATH=str(hidden)) == (
+        1,
+        "overflight: --format parquet: needs pyarrow (pip install 'overflight[parquet]'): not here\n",
+    )
     assert not output.exists()
 
 
