@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from edge import __version__
 from edge.arguments import ArgumentParser, UsageError, add_command
+from edge.commands_journal import add_journal_commands
 from edge.commands_model import add_model_commands
 from edge.config import DEFAULT_PATH, Config, ConfigError, describe, load
 from edge.logs import LEVELS, set_up_logging
@@ -294,6 +295,7 @@ def _parser() -> ArgumentParser:
     status = command("status", _status, "say how the daemon of this machine is", "overflight status")
     status.add_argument("--json", action="store_true", help="as JSON")
     add_model_commands(commands)
+    add_journal_commands(commands)
     return parser
 
 

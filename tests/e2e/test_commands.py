@@ -17,13 +17,13 @@ from tests.conftest import Mosquitto, Overflight, free_port
 from tests.e2e.conftest import HARVEY_NAME, VERSION, rows, ruins
 from tests.edge.bundle.bundles import reissue
 
-COMMANDS = ["run", "classify", "demo", "watch", "config", "status", "model"]
+COMMANDS = ["run", "classify", "demo", "watch", "config", "status", "model", "journal", "journal export", "journal report"]
 
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_has_help_with_an_example(command: str) -> None:
     finished = subprocess.run(
-        [sys.executable, "-m", "edge", command, "--help"], capture_output=True, text=True, timeout=30, check=True
+        [sys.executable, "-m", "edge", *command.split(), "--help"], capture_output=True, text=True, timeout=30, check=True
     )
     assert f"example: overflight {command}" in " ".join(finished.stdout.split())
 
