@@ -6,6 +6,7 @@ observations and its alerts are one transaction. Alerts are numbered without gap
 
 from __future__ import annotations
 
+import logging
 import os
 import sqlite3
 import time
@@ -16,6 +17,7 @@ import msgspec
 
 from edge.journal.alerts import Alerts
 from edge.journal.database import Database
+from edge.journal.errors import JournalFullError
 from edge.journal.limits import Housekeeping, Limits
 from edge.journal.memory import Memory
 from edge.journal.packing import pack
@@ -24,6 +26,8 @@ from edge.journal.schema import OUTCOMES, milliseconds
 from edge.journal.thumbnails import Thumbnails
 from edge.messages import alert_message, encode
 from edge.records import Alert, FrameKey, ModelName, Observation, Outcome
+
+_log = logging.getLogger(__name__)
 
 _UNAVAILABLE = OUTCOMES.index("unavailable")
 _OBSERVATION = "frame, tile, label, probabilities, latitude, longitude, altitude_m, fix_source, model, engine, inference_ms"
@@ -69,7 +73,7 @@ class Journal:
 
     def housekeeping(self, limits: Limits) -> Housekeeping:
         """What keeps it within limits."""
-        return Housekeeping(self._database, limits)
+        return Housekeeping(self._database, self.thumbnails, limits)
 
     def close(self) -> None:
         """Fold the write-ahead log into the file and let go of it."""
@@ -107,7 +111,7 @@ class Journal:
             raise
         self.alerts.added(sequence - first)
         if thumbnails:
-            self.thumbnails.add(thumbnails)
+            self._add(thumbnails)
         return sequence - first
 
     def outcome_of(self, key: FrameKey) -> Outcome | None:
@@ -119,6 +123,13 @@ class Journal:
                 (key.name, key.modified_ns, key.size_bytes, key.source),
             ).fetchone()
         return None if row is None else OUTCOMES[row[0]]
+
+    def _add(self, thumbnails: list[Thumbnail]) -> None:
+        try:
+            self.thumbnails.add(thumbnails)
+        except JournalFullError as error:
+            # Their alerts are kept, and say all that is needed.
+            _log.warning("%s: dropped %d thumbnails", error, len(thumbnails))
 
     def _begin(self, run: Run) -> int | None:
         with self._database.writing() as connection:

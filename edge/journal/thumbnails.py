@@ -56,6 +56,19 @@ class Thumbnails:
             connection.executemany("DELETE FROM thumbnails WHERE sequence = ?", [(sequence,) for sequence in sequences])
         self.waiting = self._count()
 
+    def drop_oldest(self, count: int) -> int:
+        """Forget some for want of room; returns how many.
+
+        Raises:
+            JournalFullError: There is no room.
+        """
+        with self._database.writing() as connection:
+            dropped = connection.execute(
+                "DELETE FROM thumbnails WHERE sequence IN (SELECT sequence FROM thumbnails ORDER BY sequence LIMIT ?)", (count,)
+            ).rowcount
+        self.waiting = self._count()
+        return dropped
+
     def _count(self) -> int:
         with self._database.reading() as connection:
             return int(connection.execute("SELECT count(*) FROM thumbnails").fetchone()[0])

@@ -182,7 +182,7 @@ class Outbox:
 
     def wait_s(self) -> float | None:
         """Seconds until `repeat` has something to do; None: it has not."""
-        if self._again_at is None or not self._journal.alerts.waiting:
+        if self._again_at is None or self._to_send or not self._journal.alerts.waiting:
             return None
         return max(0.0, self._again_at - self._clock())
 
