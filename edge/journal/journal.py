@@ -62,6 +62,7 @@ class Journal:
                 self.id = str(connection.execute("SELECT value FROM facts WHERE name = 'journal'").fetchone()[0])
             self.alerts = Alerts(self._database)
             self.alerts.rescue(self._database.rescued)
+            self._database.forget_rescued()
             self.thumbnails = Thumbnails(self._database)
             self.memory = Memory(self._database)
             self._names: dict[tuple[object, ...], int] = {}
