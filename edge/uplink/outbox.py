@@ -100,7 +100,7 @@ class Outbox:
             self._sent_at[sequence] = self._clock()
             self._sent_at.move_to_end(sequence)
             self._forget_sent()
-            if self._again_at is None:
+            if self._again_at is None or self._again_at <= self._clock():
                 self._again_at = self._clock() + self._pause_s
 
     def acknowledged(self, message_id: int) -> int | None:
@@ -161,7 +161,7 @@ class Outbox:
             self._heard = True
             if count:
                 self._pause_s = self._stored_within_s
-                self._again_at = self._clock() + self._pause_s
+                self._again_at = self._clock() + self._pause_s if alerts.waiting else None
         for first, last in acknowledgement.runs:
             self.ask_again(first, last)
         return count
