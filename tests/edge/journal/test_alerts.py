@@ -136,7 +136,9 @@ def test_the_mark_waits_for_the_last_of_what_lies_below_it(path: Path, delivered
 
 Step = tuple[str, int, int]
 _STEPS = st.tuples(
-    st.sampled_from(["fill", "deliver", "through", "through but one", "ask again", "restart"]), st.integers(1, 1500), st.integers(0, 900)
+    st.sampled_from(["fill", "deliver", "through", "through but one", "ask again", "restart"]),
+    st.integers(1, 1500),
+    st.integers(0, 900),
 )
 
 

@@ -60,9 +60,7 @@ def aside_of(path: Path) -> list[Path]:
     return sorted(path.parent.glob("journal.db.damaged-*"))
 
 
-def test_a_file_that_is_no_database_is_set_aside_and_a_new_journal_begins(
-    path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_file_that_is_no_database_is_set_aside_and_a_new_journal_begins(path: Path, caplog: pytest.LogCaptureFixture) -> None:
     path.parent.mkdir()
     path.write_text("These are my notes.\n" * 500)
     with closing(Journal(path, "uav-1")) as journal:

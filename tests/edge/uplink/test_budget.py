@@ -67,9 +67,7 @@ def test_a_pause_saves_up_no_more_than_the_burst(clock: Clock) -> None:
     assert sent == RATE // 200
 
 
-_EVENTS = st.lists(
-    st.tuples(st.floats(0, 5), st.booleans(), st.integers(1, LARGEST)), min_size=1, max_size=60
-)
+_EVENTS = st.lists(st.tuples(st.floats(0, 5), st.booleans(), st.integers(1, LARGEST)), min_size=1, max_size=60)
 
 
 @given(_EVENTS)

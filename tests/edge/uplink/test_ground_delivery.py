@@ -131,9 +131,7 @@ def test_of_few_alerts_each_is_asked_with_once(journal: Journal, outbox: Outbox,
     assert link.carry() == list(range(60, 0, -1))
 
 
-def test_a_new_connection_sends_all_again_while_the_station_is_heard(
-    journal: Journal, outbox: Outbox, link: FakeLink
-) -> None:
+def test_a_new_connection_sends_all_again_while_the_station_is_heard(journal: Journal, outbox: Outbox, link: FakeLink) -> None:
     # A broker without persistence has forgotten what it had acknowledged.
     fill(journal, 10)
     link.carry()
@@ -171,9 +169,7 @@ def test_an_acknowledgement_of_another_journal_counts_for_nothing(
     assert (journal.alerts.waiting, link.send()) == (5, [])
 
 
-def test_an_acknowledgement_of_what_there_is_not_counts_for_nothing(
-    journal: Journal, outbox: Outbox, link: FakeLink
-) -> None:
+def test_an_acknowledgement_of_what_there_is_not_counts_for_nothing(journal: Journal, outbox: Outbox, link: FakeLink) -> None:
     fill(journal, 2)
     link.carry()
     assert outbox.stored(ack(journal, 1_000_000, [(500, 900_000)])) == 2
@@ -182,9 +178,7 @@ def test_an_acknowledgement_of_what_there_is_not_counts_for_nothing(
     assert waiting_sequences(journal) == [3]
 
 
-def test_alerts_of_a_damaged_journal_are_done_when_the_broker_has_them(
-    journal: Journal, clock: Clock
-) -> None:
+def test_alerts_of_a_damaged_journal_are_done_when_the_broker_has_them(journal: Journal, clock: Clock) -> None:
     # No acknowledgement of this journal can name them.
     journal.alerts.rescue([b"older", b"old"])
     fill(journal, 1)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -26,7 +28,7 @@ def test_intervals_agree_with_a_set(steps: list[tuple[str, int, int]]) -> None:
         assert [number for low, high in parts for number in range(low, high + 1)] == sorted(numbers)
         # None is empty, and two that touch are one.
         assert all(low <= high for low, high in parts)
-        assert all(earlier[1] + 1 < later[0] for earlier, later in zip(parts, parts[1:], strict=False))
+        assert all(earlier[1] + 1 < later[0] for earlier, later in pairwise(parts))
         assert bool(intervals) == bool(numbers)
         if numbers:
             assert intervals.highest[1] == max(numbers)

@@ -80,9 +80,7 @@ def test_an_alert_is_done_when_the_broker_has_it_and_noted_when_that_is_asked(
     assert not outbox.is_idle
 
 
-def test_what_a_broken_link_lost_goes_again_and_what_is_done_does_not(
-    journal: Journal, outbox: Outbox, link: FakeLink
-) -> None:
+def test_what_a_broken_link_lost_goes_again_and_what_is_done_does_not(journal: Journal, outbox: Outbox, link: FakeLink) -> None:
     fill(journal, 6)
     link.send(4)
     link.acknowledge([5])
@@ -140,9 +138,7 @@ def test_what_the_ground_misses_is_sent_again_also_with_delivery_to_the_broker(
     assert waiting_sequences(journal) == [10]
 
 
-def test_what_is_asked_for_while_it_is_under_way_is_not_sent_twice(
-    journal: Journal, outbox: Outbox, link: FakeLink
-) -> None:
+def test_what_is_asked_for_while_it_is_under_way_is_not_sent_twice(journal: Journal, outbox: Outbox, link: FakeLink) -> None:
     fill(journal, 3)
     link.send()
     assert outbox.ask_again(1, 3) == 0
@@ -160,9 +156,7 @@ def test_of_what_is_asked_for_only_what_there_is_is_sent(journal: Journal, outbo
     assert link.carry() == []
 
 
-def test_alerts_of_a_damaged_journal_go_last_and_are_done_when_the_broker_has_them(
-    journal: Journal, link: FakeLink
-) -> None:
+def test_alerts_of_a_damaged_journal_go_last_and_are_done_when_the_broker_has_them(journal: Journal, link: FakeLink) -> None:
     journal.alerts.rescue([b"old", b"older", b"oldest"][::-1])
     fill(journal, 2)
     link = FakeLink(outbox := Outbox(journal))
