@@ -1,8 +1,9 @@
 """What the journal writes to the disk: ``python -m bench.journal``, or ``make bench-journal``.
 
 A memory card dies of what is written to it. Alerts are recorded one a transaction, which is the worst that a flight does, and
-marked delivered one by one or some together; frames without an alert are recorded in the batches of the daemon. Of all it prints what the process handed to
-write() and what the kernel counts as written to a disk, which is whole pages of 4 kB, and nothing on a file system in memory.
+marked delivered one by one or some together; frames without an alert are recorded in the batches of the daemon. Of all it
+prints what the process handed to write() and what the kernel counts as written to a disk, which is whole pages of 4 kB, and
+nothing on a file system in memory.
 """
 
 from __future__ import annotations
