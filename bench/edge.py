@@ -30,6 +30,7 @@ from edge.bundle import Bundle
 from edge.capture.image import decode
 from edge.inference import Classifier, Devices
 from edge.inference.engine import BATCH
+from edge.journal import read_alerts
 
 _NAME = r"filename:(?P<longitude>-?\d+\.\d+)_(?P<latitude>-?\d+\.\d+)"
 
@@ -81,9 +82,9 @@ def _is_complete(journal: Path, tiles: Path) -> bool:
     """One observation for each tile, no alert waiting, each with the coordinates that its file's name says."""
     expected = sum(1 for file in tiles.rglob("*") if file.is_file())
     with sqlite3.connect(journal) as database:
-        observed = database.execute("SELECT count(*), count(DISTINCT frame) FROM observations").fetchone()
+        observed = database.execute("SELECT count(*), count(DISTINCT frame) FROM results WHERE label IS NOT NULL").fetchone()
         waiting = database.execute("SELECT count(*) FROM alerts WHERE delivered = 0").fetchone()[0]
-        alerts = [json.loads(row[0]) for row in database.execute("SELECT message FROM alerts")]
+    alerts = [json.loads(message) for _, message, _ in read_alerts(journal)]
     placed = all(
         alert["geometry"]["coordinates"]
         == [float(part) for part in re.findall(r"-?\d+\.\d+", alert["properties"]["frame"]["name"])[:2]]

@@ -23,7 +23,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -35,7 +35,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from bench.machine import describe_machine, mosquitto
 from edge.bundle import SHIPPED, Bundle, Installed, PublicKey, Store, Trust, TrustedKeys
 from edge.inference.openvino import IR, IR_INT8
-from edge.messages import rfc3339, utc_now
+from edge.messages import utc_now
 from tests.stick import StandInStick
 from trainer.keys import sign
 
@@ -140,7 +140,7 @@ class Bench:
                 new = models[(number + 1) % 2]
                 changes.append((f"{new.name}-{new.version}", utc_now()))
                 store.activate(new.path.name, self._trust)
-                self._wait_for_result("model", changes[-1][0])
+                self._wait_for_result("model", *changes[-1])
                 self._wait_for_frames(self._frames * (number + 1) // (_SWAPS + 1))
             self._wait_for_frames(self._frames)
         firsts = [(since, self._first_result("model", name, since)) for name, since in changes]
@@ -234,25 +234,27 @@ class Bench:
                 return []
 
     def _wait_for_frames(self, count: int) -> None:
-        _wait(lambda: self._ask("SELECT max(observation) FROM observations HAVING max(observation) >= ?", count) != [])
+        _wait(lambda: self._ask("SELECT 1 FROM frames HAVING max(frame) >= ?", count) != [])
 
-    def _wait_for_result(self, column: str, value: str) -> None:
-        """Wait until the last observation is of a model, or a device."""
-        _wait(lambda: self._ask(f"SELECT {column} FROM observations ORDER BY observation DESC LIMIT 1") == [(value,)])
+    def _wait_for_result(self, column: str, value: str, since: datetime) -> None:
+        """Wait until there is an observation of a model, or a device, since then."""
+        query = f"SELECT 1 FROM results WHERE {column} = ? AND recorded_ms >= ? LIMIT 1"
+        _wait(lambda: self._ask(query, value, since.timestamp() * 1000) != [])
 
     def _first_result(self, column: str, value: str, since: datetime) -> datetime:
         """When the first observation since then of a model, or a device, was recorded."""
-        query = f"SELECT min(recorded_at) FROM observations JOIN frames USING (frame) WHERE {column} = ? AND recorded_at >= ?"
-        ((first,),) = self._ask(query, value, rfc3339(since))
-        return datetime.fromisoformat(first)
+        query = f"SELECT min(recorded_ms) FROM results WHERE {column} = ? AND recorded_ms >= ?"
+        ((first_ms,),) = self._ask(query, value, since.timestamp() * 1000)
+        return datetime.fromtimestamp(first_ms / 1000, UTC)
 
     def _times(self) -> list[datetime]:
         """When each frame was recorded, in order."""
-        return [datetime.fromisoformat(text) for (text,) in self._ask("SELECT recorded_at FROM frames ORDER BY recorded_at")]
+        times_ms = self._ask("SELECT recorded_ms FROM frames ORDER BY recorded_ms")
+        return [datetime.fromtimestamp(time_ms / 1000, UTC) for (time_ms,) in times_ms]
 
     def _wrong(self) -> int:
         """Frames that were not observed, and observations too many."""
-        ((observations, frames),) = self._ask("SELECT count(*), count(DISTINCT frame) FROM observations")
+        ((observations, frames),) = self._ask("SELECT count(*), count(DISTINCT frame) FROM results WHERE label IS NOT NULL")
         return int(self._frames - frames + observations - frames)
 
 

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from edge import __version__
 from edge.arguments import ArgumentParser, UsageError, add_command
+from edge.commands_journal import add_journal_commands
 from edge.commands_model import add_model_commands
 from edge.config import DEFAULT_PATH, Config, ConfigError, describe, load
 from edge.logs import LEVELS, set_up_logging
@@ -244,36 +245,10 @@ def _config(options: argparse.Namespace) -> int:
 
 
 def _status(options: argparse.Namespace) -> int:
-    import msgspec
+    from edge.status import look, status_lines
 
-    from edge.daemon import status_path
-    from edge.journal import is_open, read_counts
-    from edge.messages import StatusMessage
-    from edge.model import last_install, store_of
-
-    config = load(options.config)
-    journal = Path(config.journal.path).absolute()
-    counts = read_counts(journal)
-    running = is_open(journal)
-    try:
-        status = msgspec.json.decode(status_path(journal).read_bytes(), type=StatusMessage)
-    except (FileNotFoundError, msgspec.DecodeError):
-        # The daemon may have died before it left one, or on a full disk: the journal's facts still hold.
-        status = None
-    last = last_install(store_of(config.model)) if config.model.store else None
-    state = status.state if running and status else ("starting" if running else "stopped")
-    reasons = status.reasons if running and status else []
-    if options.json:
-        facts = {"device": config.device, "state": state, "reasons": reasons, "last_install": msgspec.to_builtins(last)}
-        print(json.dumps(facts | {"journal": asdict(counts)}))
-        return 0
-    print(f"{config.device} is {state}" + "".join(f"\n  because {reason}" for reason in reasons))
-    if status is not None and status.bundle is not None:
-        print(f"model     {status.bundle.name} version {status.bundle.version}, {status.engine} on {status.on}")
-    if last is not None:
-        print(f"install   {last.at} {last.source}: {last.outcome}{'' if last.reason is None else f', {last.reason}'}")
-    print(f"frames    {counts.observed} classified, {counts.rejected} rejected")
-    print(f"alerts    {counts.alerts}, of which {counts.waiting} wait for the broker")
+    status = look(load(options.config))
+    print(json.dumps(status.facts()) if options.json else "\n".join(status_lines(status)))
     return 0
 
 
@@ -320,6 +295,7 @@ def _parser() -> ArgumentParser:
     status = command("status", _status, "say how the daemon of this machine is", "overflight status")
     status.add_argument("--json", action="store_true", help="as JSON")
     add_model_commands(commands)
+    add_journal_commands(commands)
     return parser
 
 

@@ -14,16 +14,16 @@ class Triage:
     def __init__(self, alert_labels: Sequence[str], threshold: float, new_id: Callable[[], str] = uuid7) -> None:
         """
         Args:
-            threshold: 0..1; a probability equal to it is enough.
+            threshold: 0..1; a probability equal to it is enough. It may be set anew at any time.
         """
         self._alert_labels = tuple(alert_labels)
-        self._threshold = threshold
+        self.threshold = threshold
         self._new_id = new_id
 
     def decide(self, observation: Observation) -> Alert | None:
         """The alert about an observation, or None if the ground need not know."""
         probabilities = observation.prediction.probabilities
         label = max(self._alert_labels, key=lambda name: probabilities[name])
-        if probabilities[label] < self._threshold:
+        if probabilities[label] < self.threshold:
             return None
         return Alert(self._new_id(), observation, label, probabilities[label])

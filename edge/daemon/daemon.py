@@ -16,25 +16,36 @@ import queue
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from edge import __version__
 from edge.capture.directory import DirectorySource, FoundFile
 from edge.config import Config
+from edge.daemon.commands import Commands, kept_threshold
 from edge.daemon.counters import Counters, Summary
+from edge.daemon.ground_logs import GroundLogs
+from edge.daemon.keeper import Keeper
 from edge.daemon.lane import Found, Lane, Recorded
+from edge.daemon.local_report import LocalReport
 from edge.daemon.models import Models
+from edge.daemon.pause import Pause
+from edge.daemon.pictures import Pictures
 from edge.daemon.recorder import Recorder
+from edge.daemon.vitals import Vitals
 from edge.health import Conditions, MachineWatch
 from edge.inference.bound import is_at_work
 from edge.inference.engine import BATCH, Mode
 from edge.journal import Journal
-from edge.messages import HealthMessage, Model, StatusMessage, rfc3339, utc_now
+from edge.machine import this_run
+from edge.messages import Model, StatusMessage, rfc3339, utc_now
 from edge.position import Locator
 from edge.uplink import Uplink
+
+if TYPE_CHECKING:
+    from edge.metrics import MetricsServer
 
 _log = logging.getLogger(__name__)
 
@@ -42,6 +53,7 @@ _log = logging.getLogger(__name__)
 _FOUND_MAX = 16 * BATCH
 _RECORDED_MAX = 32
 _LOOK_S = 0.2
+_TIDY_S = 60.0
 # A stop takes two seconds at most; the uplink needs the rest to say goodbye.
 _STOP_S = 0.8
 
@@ -67,30 +79,44 @@ class Daemon:
         self._config = config
         locator = Locator.from_config(config.position.sources)
         journal_path = Path(config.journal.path).absolute()
-        self._status_path = status_path(journal_path)
         self._stopping = threading.Event()
         self._running = False
         self.unfinished = False
         self._error: BaseException | None = None
-        self._journal = Journal(journal_path, config.device)
+        self._journal = Journal(journal_path, config.device, this_run())
         try:
             self._conditions = Conditions(self._announce)
-            self._uplink = Uplink(config.uplink, config.device, self._journal, self.status, self._condition("uplink"))
             mode: Mode = "latency" if DirectorySource.live else "throughput"
-            self._models = Models(config, journal_path.parent, mode, self._conditions)
+            threshold = kept_threshold(self._journal)
+            self._models = Models(config, journal_path.parent, mode, self._conditions, threshold)
+            self._pause = Pause(self._conditions)
+            self._pictures = Pictures(config.uplink.thumbnail_bytes)
+            self._logs = GroundLogs(config.uplink.log_level, config.device)
+            self._open_uplink()
         except BaseException:
             self._journal.close()
             raise
         self._source = DirectorySource(config.capture, self._journal.outcome_of)
-        self._machine = MachineWatch(journal_path.parent)
         self._counters = Counters()
         self._found: Found = queue.Queue(_FOUND_MAX)
         self._recorded: Recorded = queue.Queue(_RECORDED_MAX)
+        self._vitals = Vitals(
+            config.device,
+            machine=MachineWatch(journal_path.parent),
+            counters=self._counters,
+            journal=self._journal,
+            uplink=self._uplink,
+            queues=lambda: {"found": self._found.qsize(), "recorded": self._recorded.qsize()},
+        )
+        self._report = LocalReport(journal_path)
+        self._keeper = Keeper(config.journal, self._journal, self._conditions)
         self._lanes = [
             Lane(
                 source=self._source,
                 service=self._models.service,
                 locator=locator,
+                pause=self._pause,
+                pictures=self._pictures,
                 found=self._found,
                 recorded=self._recorded,
                 stopping=self._stopping,
@@ -105,6 +131,28 @@ class Daemon:
             conditions=self._conditions,
             counters=self._counters,
             stopping=self._stopping,
+            batch_s=config.journal.batch_s,
+        )
+
+    def _open_uplink(self) -> None:
+        commands = Commands(
+            self._config,
+            self._journal,
+            self._models.service,
+            pause=self._pause,
+            pictures=self._pictures,
+            conditions=self._conditions,
+        )
+        self._uplink = commands.uplink = Uplink(
+            self._config.uplink,
+            self._config.device,
+            self._journal,
+            status=self.status,
+            condition=lambda reason: self._conditions.set("uplink", reason),
+            connected=self._conditions.announce,
+            failed=self._fail,
+            command=commands.carry_out,
+            logs=self._logs if self._logs.is_wanted else None,
         )
 
     def run(self, *, once: bool = False, deliver_s: float = 30.0, progress: Progress | None = None) -> Summary:
@@ -121,11 +169,13 @@ class Daemon:
         lanes = [self._thread("classify", lane.run) for lane in self._lanes]
         record = self._thread("record", self._recorder.run)
         health = self._thread("health", self._health)
+        house = self._thread("house", self._keep_house)
         follow = self._thread("models", lambda: self._models.watch(self._stopping))
         self._running = True
-        self._save_status(self.status())
-        self._uplink.start(self._fail)
-        for thread in (find, *lanes, record, health, follow):
+        self._uplink.start()
+        self._conditions.announce()
+        metrics = self._serve_metrics()
+        for thread in (find, *lanes, record, health, house, follow):
             thread.start()
         try:
             self._wait([find, *lanes], progress)
@@ -135,21 +185,25 @@ class Daemon:
         finally:
             self.stop()
             deadline = time.monotonic() + _STOP_S
-            for thread in (find, *lanes, follow):
+            for thread in (find, *lanes, follow, house):
                 thread.join(max(0.0, deadline - time.monotonic()))
             self._end_recording(record, deadline)
+            self._running = False
+            if metrics is not None:
+                metrics.close()
             self._uplink.stop()
-            self._save_status(msgspec.structs.replace(self.status(), state="offline", reasons=["stopped"]))
+            self._report.leave(msgspec.structs.replace(self.status(), state="offline", reasons=["stopped"]))
+            self._logs.close()
             self._models.close()
-            if not any(thread.is_alive() for thread in (find, *lanes, record)):
+            if not any(thread.is_alive() for thread in (find, *lanes, record, house)):
                 self._journal.close()
-            self.unfinished = is_at_work() or any(thread.is_alive() for thread in (find, *lanes, record, follow))
+            self.unfinished = is_at_work() or any(thread.is_alive() for thread in (find, *lanes, record, house, follow))
         if self._error is not None:
             raise self._error
         engine = self._models.service.current.classifier.current
         return self._counters.summary(
             delivered=self._uplink.delivered,
-            waiting=self._journal.waiting,
+            waiting=self._journal.alerts.waiting,
             engine="no engine" if engine is None else f"{engine.name} on {engine.device}",
         )
 
@@ -178,6 +232,7 @@ class Daemon:
             engine=None if engine is None else engine.name,
             on=None if engine is None else engine.device,
             last_install=self._models.last_install,
+            threshold=serving.triage.threshold,
         )
 
     def _find(self, *, once: bool) -> None:
@@ -219,54 +274,49 @@ class Daemon:
 
     def _deliver(self, deliver_s: float, progress: Progress | None) -> None:
         """Wait until every alert is delivered, or the broker has taken none for too long."""
-        waiting, changed = self._journal.waiting, time.monotonic()
-        while self._journal.waiting and time.monotonic() - changed < deliver_s and not self._stopping.is_set():
-            if self._journal.waiting != waiting:
-                waiting, changed = self._journal.waiting, time.monotonic()
+        waiting, changed = self._journal.alerts.waiting, time.monotonic()
+        while self._journal.alerts.waiting and time.monotonic() - changed < deliver_s and not self._stopping.is_set():
+            if self._journal.alerts.waiting != waiting:
+                waiting, changed = self._journal.alerts.waiting, time.monotonic()
                 self._counters.last_done = changed
             self._stopping.wait(0.01)
             if progress is not None:
                 progress(self._counters)
-        if not self._journal.waiting and self._counters.last_done is not None:
+        if not self._journal.alerts.waiting and self._counters.last_done is not None:
             self._counters.last_done = time.monotonic()
 
     def _health(self) -> None:
-        frames, looked = 0, time.monotonic()
         while not self._stopping.wait(self._config.health.interval_s):
-            now, counters = time.monotonic(), self._counters
-            rate = (counters.frames - frames) / (now - looked)
-            frames, looked = counters.frames, now
-            message = HealthMessage(
-                device=self._config.device,
-                at=rfc3339(utc_now()),
-                **asdict(self._machine.look()),
-                frames=counters.frames,
-                rejected=counters.rejected_count,
-                alerts=counters.alerts,
-                alerts_waiting=self._journal.waiting,
-                frames_per_s=round(rate, 2),
-                queues={"found": self._found.qsize(), "recorded": self._recorded.qsize()},
-                fix=counters.last_fix,
-            )
+            message = self._vitals.measure()
             self._uplink.publish_health(message)
+            self._report.refresh(self.status(), message)
 
-    def _condition(self, room: str) -> Callable[[str | None], None]:
-        return lambda reason: self._conditions.set(room, reason)
+    def _keep_house(self) -> None:
+        self._keeper.say_what_was_lost()
+        while not self._stopping.wait(_TIDY_S):
+            self._keeper.tidy()
+
+    def _serve_metrics(self) -> MetricsServer | None:
+        """
+        Raises:
+            ConfigError: The library is missing, or the port is taken.
+        """
+        port = self._config.health.prometheus_port
+        if not port:
+            return None
+        from edge.metrics import Facts, serve_metrics
+
+        def read() -> Facts:
+            status = self.status()
+            return Facts(self._vitals.look(), status.state, status.reasons)
+
+        return serve_metrics(port, read)
 
     def _announce(self) -> None:
         """Tell the ground and leave for `overflight status` how the device is; nobody listens before it runs."""
         if self._running:
             self._uplink.announce()
-            self._save_status(self.status())
-
-    def _save_status(self, status: StatusMessage) -> None:
-        temporary = self._status_path.with_suffix(".new")
-        try:
-            temporary.write_bytes(msgspec.json.encode(status))
-            os.replace(temporary, self._status_path)
-        except OSError as error:
-            # On a full disk the old one stays; the journal is what counts.
-            _log.warning("%s: cannot be written: %s", self._status_path, error.strerror)
+            self._report.leave(self.status())
 
     def _thread(self, name: str, stage: Callable[[], None]) -> threading.Thread:
         """A stage's thread; an error in it, which is a defect or the end of the last engine, ends the daemon."""
@@ -284,8 +334,3 @@ class Daemon:
         if self._error is None:
             self._error = error
         self.stop()
-
-
-def status_path(journal: Path) -> Path:
-    """Where the daemon of a journal leaves its status."""
-    return journal.with_name(journal.name + ".status.json")

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import queue
 import threading
+import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
 from edge.capture.directory import DirectorySource, FileChangedError, FoundFile
 from edge.capture.headers import ImageError, IncompleteImageError
+from edge.daemon.pause import Pause
+from edge.daemon.pictures import Pictures
 from edge.daemon.service import Service, Serving
 from edge.inference import EngineError
 from edge.inference.classifier import Started
@@ -39,6 +42,8 @@ class Lane:
         source: DirectorySource,
         service: Service,
         locator: Locator,
+        pause: Pause,
+        pictures: Pictures,
         found: Found,
         recorded: Recorded,
         stopping: threading.Event,
@@ -46,6 +51,8 @@ class Lane:
         self._source = source
         self._service = service
         self._locator = locator
+        self._pause = pause
+        self._pictures = pictures
         self._found = found
         self._recorded = recorded
         self._stopping = stopping
@@ -70,6 +77,9 @@ class Lane:
     def _take(self, *, wait: bool) -> tuple[list[FoundFile], bool]:
         """Up to `BATCH` files, and whether more may come."""
         batch: list[FoundFile] = []
+        while not self._pause.wait(_LOOK_S):
+            if not wait or self._stopping.is_set():
+                return [], not self._stopping.is_set()
         while len(batch) < BATCH:
             try:
                 found = self._found.get(block=wait and not batch, timeout=_LOOK_S)
@@ -92,11 +102,13 @@ class Lane:
             # What is left now is found again at the next start.
             if self._stopping.is_set():
                 break
+            begun = time.monotonic()
             frame = self._load(found, serving)
             if frame is not None:
-                loaded.append((found, frame))
+                self._pictures.see(frame)
+                loaded.append((found, frame, begun))
         running, at = [], 0
-        for request in serving.classifier.start([frame.pixels for _, frame in loaded]):
+        for request in serving.classifier.start([frame.pixels for _, frame, _ in loaded]):
             running.append(_Running(request, serving, loaded[at : at + request.count]))
             at += request.count
         return running
@@ -123,23 +135,33 @@ class Lane:
         serving, answers = self._answers(running)
         records: list[tuple[FoundFile, FrameRecord | None]] = []
         classified: list[tuple[Frame, Prediction]] = []
-        for (found, frame), answer in zip(running.frames, answers, strict=True):
+        now = time.monotonic()
+        for (found, frame, begun), answer in zip(running.frames, answers, strict=True):
             if isinstance(answer, EngineError):
                 # At the next start there may be another engine or model.
                 records.append((found, FrameRecord(frame.key, None, "unavailable", f"cannot be classified: {answer}")))
             else:
                 classified.append((frame, answer))
-                records.append((found, self._record(serving, frame, answer)))
+                records.append((found, self._record(serving, frame, answer, (now - begun) * 1000)))
         if classified:
             self._service.saw(serving, [frame.pixels for frame, _ in classified], [prediction for _, prediction in classified])
         self._recorded.put(records)
 
-    def _record(self, serving: Serving, frame: Frame, prediction: Prediction) -> FrameRecord:
+    def _record(self, serving: Serving, frame: Frame, prediction: Prediction, total_ms: float) -> FrameRecord:
         tile = Tile(0, 0, frame.width, frame.height)
         observation = Observation(frame, tile, prediction, self._locator.locate(frame))
         alert = serving.triage.decide(observation)
-        alerts = () if alert is None else (alert,)
-        return FrameRecord(frame.key, rfc3339(frame.captured_at), "observed", None, (observation,), alerts)
+        picture = None if alert is None else self._pictures.of_alert(frame, tile)
+        return FrameRecord(
+            frame.key,
+            rfc3339(frame.captured_at),
+            "observed",
+            None,
+            (observation,),
+            () if alert is None else (alert,),
+            () if alert is None or picture is None else ((alert.id, picture),),
+            round(total_ms, 2),
+        )
 
     def _answers(self, running: _Running) -> tuple[Serving, Sequence[Prediction | EngineError]]:
         """Of the model that it was begun with or, should that fail on every engine, of the one to go back to.
@@ -153,13 +175,13 @@ class Lane:
         try:
             return running.serving, running.request.predictions()
         except EngineError as error:
-            return self._service.rescue(running.serving, [frame.pixels for _, frame in running.frames], error)
+            return self._service.rescue(running.serving, [frame.pixels for _, frame, _ in running.frames], error)
 
 
 @dataclass(frozen=True, slots=True)
 class _Running:
-    """A request with the model that it asks and the frames that it is about."""
+    """A request with the model that it asks and the frames that it is about, and when each was begun."""
 
     request: Started
     serving: Serving
-    frames: list[tuple[FoundFile, Frame]]
+    frames: list[tuple[FoundFile, Frame, float]]

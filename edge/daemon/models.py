@@ -38,11 +38,14 @@ class Models:
         last_install: What the last install came to; None: there was none.
     """
 
-    def __init__(self, config: Config, journal_folder: Path, mode: Mode, conditions: Conditions) -> None:
+    def __init__(
+        self, config: Config, journal_folder: Path, mode: Mode, conditions: Conditions, threshold: float | None = None
+    ) -> None:
         """Load the active bundle; if it does not work, the one before it or the one that ships with the package.
 
         Args:
             journal_folder: Compiled models are kept there, where the configuration names no other place.
+            threshold: What a command has set; None: nothing.
 
         Raises:
             BundleError: Not even the shipped bundle can be opened.
@@ -53,7 +56,7 @@ class Models:
         self._store = store_of(config.model, lock_s=_LOCK_S) if config.model.store else None
         self._record = ServiceRecord(self._store, config.model.retry_s)
         devices = devices_of(config.model, mode, journal_folder / "cache")
-        self.service = Service(config, devices, self._record, conditions)
+        self.service = Service(config, devices, self._record, conditions, threshold)
         # Where the link pointed when it was last followed, and when that is tried again all the same.
         self._followed: Path | None = None
         self._again_at = math.inf

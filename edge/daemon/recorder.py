@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import queue
 import threading
+import time
 
 from edge.capture.directory import DirectorySource, FoundFile
 from edge.daemon.counters import Counters
@@ -16,10 +17,12 @@ from edge.uplink import Uplink
 _log = logging.getLogger(__name__)
 
 _JOURNAL_RETRY_S = 1.0
+# Frames without an alert that wait for each other; they are found again if the process ends.
+_HELD_MAX = 256
 
 
 class Recorder:
-    """Writes what is there in one transaction: the busier it is, the fewer times the disk has to sync."""
+    """Writes what is there in one transaction: the fewer times the disk has to sync, the longer it lives."""
 
     def __init__(
         self,
@@ -31,7 +34,13 @@ class Recorder:
         conditions: Conditions,
         counters: Counters,
         stopping: threading.Event,
+        batch_s: float,
     ) -> None:
+        """
+        Args:
+            batch_s: Frames without an alert wait so long for others: fewer writes spare a memory card.
+        """
+        self._batch_s = batch_s
         self._recorded = recorded
         self._journal = journal
         self._source = source
@@ -42,29 +51,54 @@ class Recorder:
 
     def run(self) -> None:
         """Work until a None arrives, or the daemon stops while there is no room in the journal."""
+        held: list[tuple[FoundFile, FrameRecord | None]] = []
+        due: float | None = None
         more = True
         while more:
-            item = self._recorded.get()
-            items: list[tuple[FoundFile, FrameRecord | None]] = []
+            more, items = self._take(due)
+            held += items
+            if held and due is None:
+                due = time.monotonic() + self._batch_s
+            if not more or self._is_due(held, due):
+                if not self._finish(held):
+                    return
+                held, due = [], None
+
+    def _take(self, due: float | None) -> tuple[bool, list[tuple[FoundFile, FrameRecord | None]]]:
+        """What is there, or comes before it is time to write; and whether more may come."""
+        items: list[tuple[FoundFile, FrameRecord | None]] = []
+        try:
+            item = self._recorded.get(timeout=None if due is None else max(0.0, due - time.monotonic()))
             while item is not None:
                 items += item
-                try:
-                    item = self._recorded.get_nowait()
-                except queue.Empty:
-                    break
-            more = item is not None
-            if not self._keep([record for _, record in items if record is not None]):
-                return
-            for found, record in items:
-                if record is None:
-                    _log.warning("%a: vanished before it was read", found.key.name)
-                    self._counters.vanished += 1
-                    self._source.release(found)
-                    continue
-                if record.outcome != "observed":
-                    _log.warning("%a: %s: %s", found.key.name, record.outcome, record.reason)
-                self._counters.count(record)
-                self._source.finish(found, record.outcome)
+                item = self._recorded.get_nowait()
+        except queue.Empty:
+            return True, items
+        return False, items
+
+    def _is_due(self, held: list[tuple[FoundFile, FrameRecord | None]], due: float | None) -> bool:
+        """Alerts are written at once, and the first frame: somebody waits for it. Others when there are many, or in time."""
+        if due is None:
+            return False
+        if self._counters.first_result_s is None or len(held) >= _HELD_MAX or time.monotonic() >= due:
+            return True
+        return any(record and record.alerts for _, record in held)
+
+    def _finish(self, held: list[tuple[FoundFile, FrameRecord | None]]) -> bool:
+        """Journal what became of files, and tell their source. False: stopped before there was room."""
+        if not self._keep([record for _, record in held if record is not None]):
+            return False
+        for found, record in held:
+            if record is None:
+                _log.warning("%a: vanished before it was read", found.key.name)
+                self._counters.vanished += 1
+                self._source.release(found)
+                continue
+            if record.outcome != "observed":
+                _log.warning("%a: %s: %s", found.key.name, record.outcome, record.reason)
+            self._counters.count(record)
+            self._source.finish(found, record.outcome)
+        return True
 
     def _keep(self, records: list[FrameRecord]) -> bool:
         """Journal records; on a full disk say so and go on when there is room. False: stopped before there was."""

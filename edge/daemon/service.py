@@ -53,8 +53,20 @@ class Serving:
 class Service:
     """Lanes ask it for the model before each batch, and say what became of it."""
 
-    def __init__(self, config: Config, devices: Devices, record: ServiceRecord, conditions: Conditions) -> None:
-        """Nothing serves before `begin` is called."""
+    def __init__(
+        self,
+        config: Config,
+        devices: Devices,
+        record: ServiceRecord,
+        conditions: Conditions,
+        threshold: float | None = None,
+    ) -> None:
+        """Nothing serves before `begin` is called.
+
+        Args:
+            threshold: What a command has set; None: that of the configuration, or of the model.
+        """
+        self._threshold = threshold
         self._config = config
         self._devices = devices
         self._record = record
@@ -158,6 +170,14 @@ class Service:
         """Whether a model serves."""
         return self._current is not None
 
+    def set_threshold(self, threshold: float | None) -> None:
+        """Alert from another probability on; None: from that of the configuration, or of the model, again."""
+        with self._lock:
+            self._threshold = threshold
+            for serving in (self._current, self._before):
+                if isinstance(serving, Serving):
+                    serving.triage.threshold = self._threshold_for(serving.bundle)
+
     def make_room(self) -> bool:
         """Have the model that serves let go of a stick, which takes one model at a time. False: it has nothing else."""
         engine = self._current.classifier.current
@@ -188,9 +208,11 @@ class Service:
                 self._conditions.set(f"inference {rung}", reason)
 
         classifier = Classifier(bundle, self._devices, told)
-        configured = self._config.triage.threshold
-        threshold = bundle.manifest.threshold if configured is None else configured
-        return Serving(bundle, classifier, Triage(bundle.manifest.alert_labels, threshold), lost)
+        return Serving(bundle, classifier, Triage(bundle.manifest.alert_labels, self._threshold_for(bundle)), lost)
+
+    def _threshold_for(self, bundle: Bundle) -> float:
+        configured = self._config.triage.threshold if self._threshold is None else self._threshold
+        return bundle.manifest.threshold if configured is None else configured
 
     def _rescue(
         self, failed: Serving, images: Sequence[Image], failure: EngineError

@@ -4,7 +4,7 @@ from edge.journal.errors import JournalError, JournalFullError
 from edge.journal.journal import Journal
 from edge.journal.limits import Limits
 from edge.journal.owner import is_open
-from edge.journal.reading import read_counts, reader
+from edge.journal.reading import read_alerts, read_counts, reader
 from edge.journal.records import Counts, FrameRecord, Run, Thumbnail, WaitingAlert
 
 __all__ = [
@@ -18,6 +18,7 @@ __all__ = [
     "Thumbnail",
     "WaitingAlert",
     "is_open",
+    "read_alerts",
     "read_counts",
     "reader",
 ]

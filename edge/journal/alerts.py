@@ -26,7 +26,10 @@ class Alerts:
         self._database = database
         self._counting = threading.Lock()
         with database.reading() as connection:
-            self.last_sequence = max(0, connection.execute("SELECT coalesce(max(sequence), 0) FROM alerts").fetchone()[0])
+            # Where housekeeping has forgotten all of them, their numbers are not given out again.
+            forgotten = connection.execute("SELECT value FROM facts WHERE name = 'forgotten'").fetchone()
+            newest = connection.execute("SELECT coalesce(max(sequence), 0) FROM alerts").fetchone()[0]
+            self.last_sequence = max(0, newest, int(forgotten[0]) if forgotten else 0)
             row = connection.execute("SELECT value FROM facts WHERE name = 'settled'").fetchone()
             # All up to that one are delivered: what wears a memory card out is an index of those that are not.
             self._settled = min(int(row[0]), self.last_sequence) if row else 0

@@ -42,6 +42,7 @@ class Journal:
         thumbnails: Pictures that follow their alerts.
         memory: What the daemon itself has to remember.
         set_aside: Where a damaged journal was put before this one began; None: there was none.
+        rescued: Undelivered alerts that were taken over from that one.
     """
 
     def __init__(self, path: Path | str, device: str, run: Run | None = None) -> None:
@@ -62,6 +63,7 @@ class Journal:
                 self.id = str(connection.execute("SELECT value FROM facts WHERE name = 'journal'").fetchone()[0])
             self.alerts = Alerts(self._database)
             self.alerts.rescue(self._database.rescued)
+            self.rescued = len(self._database.rescued)
             self._database.forget_rescued()
             self.thumbnails = Thumbnails(self._database)
             self.memory = Memory(self._database)

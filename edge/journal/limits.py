@@ -15,8 +15,6 @@ _CHUNK = 500
 _MOST_CHUNKS = 200
 # Once it is too large it is made a little smaller than it may be, and not again for each frame.
 _ENOUGH = 0.95
-# The newest one stays, whose number would be given again.
-_FORGETTABLE = "delivered = 1 AND sequence < (SELECT max(sequence) FROM alerts)"
 _DAY_MS = 86_400_000
 
 
@@ -90,7 +88,10 @@ class Housekeeping:
             if last is None:
                 return False
             removed = 0
-            for table, condition in (("observations", ""), ("alerts", f" AND {_FORGETTABLE}")):
+            connection.execute(
+                "INSERT OR REPLACE INTO facts SELECT 'forgotten', max(sequence) FROM alerts HAVING max(sequence) > 0"
+            )
+            for table, condition in (("observations", ""), ("alerts", " AND delivered = 1")):
                 key = "observation" if table == "observations" else "sequence"
                 # In the order of their keys, which is that of their frames.
                 query = (
@@ -106,9 +107,7 @@ class Housekeeping:
             row[0]
             for row in (
                 connection.execute("SELECT frame FROM observations ORDER BY observation LIMIT 1").fetchone(),
-                connection.execute(
-                    f"SELECT frame FROM alerts WHERE {_FORGETTABLE} ORDER BY sequence LIMIT 1"  # noqa: S608 - our own tables
-                ).fetchone(),
+                connection.execute("SELECT frame FROM alerts WHERE delivered = 1 ORDER BY sequence LIMIT 1").fetchone(),
             )
             if row
         ]

@@ -78,16 +78,16 @@ CREATE TABLE commands (id TEXT PRIMARY KEY, seen_ms INTEGER NOT NULL) WITHOUT RO
 CREATE VIEW results AS
     SELECT frames.name AS frame, sources.path AS source, size_bytes, modified_ns, captured_ms, recorded_ms, total_ms,
         CASE outcome WHEN 0 THEN 'observed' WHEN 1 THEN 'rejected' ELSE 'unavailable' END AS outcome, reason, run,
-        sequence, tile, label, probabilities, latitude, longitude, altitude_m, fix_source,
+        sequence, delivered, tile, label, probabilities, latitude, longitude, altitude_m, fix_source,
         models.name || '-' || models.version AS model, engines.name AS engine, engines.device AS device, inference_ms
     FROM frames
     JOIN sources USING (source)
     LEFT JOIN (
-        SELECT frame, NULL AS sequence, tile, label, probabilities, latitude, longitude, altitude_m, fix_source, model, engine,
-            inference_ms FROM observations
+        SELECT frame, NULL AS sequence, NULL AS delivered, tile, label, probabilities, latitude, longitude, altitude_m,
+            fix_source, model, engine, inference_ms FROM observations
         UNION ALL
-        SELECT frame, sequence, tile, label, probabilities, latitude, longitude, altitude_m, fix_source, model, engine,
-            inference_ms FROM alerts WHERE sequence > 0
+        SELECT frame, sequence, delivered, tile, label, probabilities, latitude, longitude, altitude_m,
+            fix_source, model, engine, inference_ms FROM alerts WHERE sequence > 0
     ) USING (frame)
     LEFT JOIN models USING (model)
     LEFT JOIN engines USING (engine);

@@ -41,9 +41,12 @@ class Thumbnails:
         self.waiting = self._count()
 
     def newest(self) -> Thumbnail | None:
-        """The newest one; None: there is none."""
+        """The newest one whose alert is delivered, or forgotten since; None: there is none."""
         with self._database.reading() as connection:
-            row = connection.execute("SELECT sequence, alert, jpeg FROM thumbnails ORDER BY sequence DESC LIMIT 1").fetchone()
+            row = connection.execute(
+                "SELECT sequence, alert, jpeg FROM thumbnails LEFT JOIN alerts USING (sequence) WHERE coalesce(delivered, 1)"
+                " ORDER BY sequence DESC LIMIT 1"
+            ).fetchone()
         return None if row is None else Thumbnail(*row)
 
     def drop(self, sequences: Sequence[int]) -> None:

@@ -35,7 +35,11 @@ class InstallResult(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class StatusMessage(msgspec.Struct, frozen=True):
-    """Retained, and the last will: how the device is. Reasons say why it is degraded, each in one line."""
+    """Retained, and the last will: how the device is. Reasons say why it is degraded, each in one line.
+
+    Attributes:
+        threshold: The probability from which on it alerts.
+    """
 
     device: str
     state: Literal["online", "degraded", "offline"]
@@ -46,6 +50,7 @@ class StatusMessage(msgspec.Struct, frozen=True):
     engine: str | None = None
     on: str | None = None
     last_install: InstallResult | None = None
+    threshold: float | None = None
     schema: Literal[1] = 1
 
 
@@ -53,7 +58,7 @@ class HealthMessage(msgspec.Struct, frozen=True, kw_only=True):
     """What the device knows of itself, every few seconds. None where the machine does not say.
 
     Attributes:
-        network_sent_bytes: By all programs of the machine since it started, all interfaces but loopback.
+        network_sent_bytes: By all programs of the machine since the device's program started, all interfaces but loopback.
         network_received_bytes: The same for what came in.
         load_1min: Processes that ran or waited for a processor, mean of the last minute.
         alerts_waiting: Alerts that are not delivered yet.

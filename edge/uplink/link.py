@@ -62,6 +62,7 @@ class Link:
         self.is_connected = False
         self.receive_maximum = _RECEIVE_MAX
         self._tries = 0
+        self._was_refused = False
         self._stopping = False
         self._topics: list[str] = []
         self._client = make_client(config, client_id)
@@ -150,8 +151,8 @@ class Link:
 
     def _on_connect(self, client: Any, data: Any, flags: Any, reason: ReasonCode, properties: Properties | None) -> None:
         if reason.is_failure:
+            self._was_refused = True
             self._condition(f"broker refuses the connection: {reason}")
-            self._back_off()
             return
         self.receive_maximum = getattr(properties, "ReceiveMaximum", _RECEIVE_MAX)
         self._tries = 0

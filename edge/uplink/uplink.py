@@ -36,6 +36,7 @@ _REFUSED_RETRY_S = 30.0
 # A status that waited so long goes before a backlog of alerts: the ground must know that there is one.
 _STATUS_WAITS_S = 5.0
 _REPLIES_MAX = 100
+_PICTURES_MAX = 4
 # A stop waits so long for the last acknowledgements.
 _STOP_S = 0.35
 
@@ -58,6 +59,7 @@ class Uplink:
         *,
         status: Callable[[], StatusMessage],
         condition: Callable[[str | None], None],
+        connected: Callable[[], None],
         failed: Callable[[BaseException], None],
         command: Command = lambda payload, retained: None,
         logs: LogSource | None = None,
@@ -66,6 +68,7 @@ class Uplink:
         Args:
             status: Says how the device is now.
             condition: Is told why alerts do not get through, or None when they do.
+            connected: Is called when there is a connection: the ground is to be told how the device is.
             failed: Is told of an error that ends the delivery, which is a defect.
             command: Carries out what the ground asks for; is called on the thread of the uplink.
             logs: What is logged and to be sent; None: nothing.
@@ -78,6 +81,7 @@ class Uplink:
         self._journal = journal
         self._status = status
         self._condition = condition
+        self._say_connected = connected
         self._command = command
         self._outbox = Outbox(journal, config.stored_within_s if config.delivery == "ground" else None)
         self._budget = Budget(config.max_bytes_per_s, config.thumbnail_bytes)
@@ -99,8 +103,11 @@ class Uplink:
         self._acknowledged: deque[tuple[int, ReasonCode]] = deque()
         self._arrived: deque[tuple[str, bytes, bool]] = deque()
         self._announce_since: float | None = None
+        # On this connection, but for its time.
+        self._said: StatusMessage | None = None
         self._health: HealthMessage | None = None
         self._replies: deque[ReplyMessage] = deque(maxlen=_REPLIES_MAX)
+        self._pictures: deque[tuple[str, bytes]] = deque(maxlen=_PICTURES_MAX)
         self._mark_at = 0.0
         self._retry_at: float | None = None
         self._restart = False
@@ -144,6 +151,11 @@ class Uplink:
         """What was sent since `start`, with what lies around messages on the wire."""
         return self._budget.spent_bytes
 
+    def send_picture(self, picture: str, jpeg: bytes) -> None:
+        """Publish a picture that the ground has asked for, soon."""
+        self._pictures.append((picture, jpeg))
+        self._wake.set()
+
     def ask_again(self, first: int, last: int) -> int:
         """Have alerts sent again that were delivered; returns how many. To be called by a command.
 
@@ -165,7 +177,7 @@ class Uplink:
 
     def _on_connected(self) -> None:
         self._restart = True
-        self.announce()
+        self._say_connected()
 
     def _on_acknowledged(self, message_id: int, reason: ReasonCode) -> None:
         self._acknowledged.append((message_id, reason))
@@ -200,6 +212,7 @@ class Uplink:
                     self._restart = False
                     # The link may be another one now, and what is under way when it breaks goes once more.
                     self._window = Window()
+                    self._said = None
                     self._outbox.begin_again()
                 self._take()
                 self._note_done()
@@ -283,7 +296,7 @@ class Uplink:
 
     @property
     def _has_notices(self) -> bool:
-        return self._announce_since is not None or self._health is not None or bool(self._replies)
+        return self._announce_since is not None or self._health is not None or bool(self._replies or self._pictures)
 
     def _send(self) -> None:
         if self._retry_at is not None and time.monotonic() >= self._retry_at:
@@ -315,9 +328,16 @@ class Uplink:
         """Publish status, answers and health, as far as the budget goes."""
         if self._announce_since is not None and self._budget.wait_s() == 0:
             self._announce_since = None
-            self._publish("status", self._status(), qos=1, retain=True)
+            status = self._status()
+            if msgspec.structs.replace(status, at="") != self._said:
+                self._publish("status", status, qos=1, retain=True)
+                self._said = msgspec.structs.replace(status, at="")
         while self._replies and self._budget.wait_s() == 0:
             self._publish("reply", self._replies.popleft(), qos=1)
+        while self._pictures and self._budget.wait_s() == 0:
+            picture, jpeg = self._pictures.popleft()
+            self._link.publish(topic(self._device, f"thumbnail/{picture}"), jpeg, qos=1)
+            self._budget.spend(len(jpeg))
         if self._health is not None and self._budget.wait_s() == 0:
             message, self._health = self._health, None
             self._publish("health", message, qos=0)

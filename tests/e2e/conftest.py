@@ -34,6 +34,10 @@ class Ground:
         self.alerts: list[dict[str, Any]] = []
         self.statuses: list[dict[str, Any]] = []
         self.health: list[dict[str, Any]] = []
+        self.replies: list[dict[str, Any]] = []
+        self.logs: list[dict[str, Any]] = []
+        self.thumbnails: dict[str, bytes] = {}
+        self.order: list[str] = []
         self._subscribed = False
         self._client = mqtt.Client(CallbackAPIVersion.VERSION2, protocol=mqtt.MQTTv5)
         self._client.on_connect = lambda client, *_: client.subscribe("overflight/#", qos=1)
@@ -44,8 +48,19 @@ class Ground:
         wait_for(lambda: self._subscribed)
 
     def _on_message(self, client: Any, data: Any, message: mqtt.MQTTMessage) -> None:
-        kind = message.topic.rpartition("/")[2]
-        {"alert": self.alerts, "status": self.statuses, "health": self.health}[kind].append(json.loads(message.payload))
+        _, _, kind, *rest = message.topic.split("/")
+        self.order.append(kind)
+        if kind == "thumbnail":
+            self.thumbnails[rest[0]] = message.payload
+            return
+        kept = {"alert": self.alerts, "status": self.statuses, "health": self.health, "reply": self.replies, "log": self.logs}
+        if kind in kept:
+            kept[kind].append(json.loads(message.payload))
+
+    def say(self, kind: str, content: dict[str, Any], *, device: str = "uav-1", retain: bool = False) -> None:
+        """Publish something to a device."""
+        sent = self._client.publish(f"overflight/{device}/{kind}", json.dumps(content), qos=1, retain=retain)
+        sent.wait_for_publish(10)
 
     @property
     def alert_ids(self) -> set[str]:
@@ -120,7 +135,8 @@ def rows(journal: Path, query: str) -> list[tuple[Any, ...]]:
 
 def count(journal: Path, table: str) -> int:
     """How many rows a table of the journal has."""
-    return int((rows(journal, f"SELECT count(*) FROM {table}") or [(0,)])[0][0])
+    query = "SELECT count(label) FROM results" if table == "observations" else f"SELECT count(*) FROM {table}"
+    return int((rows(journal, query) or [(0,)])[0][0])
 
 
 def ruins(tiles: list[tuple[Any, bool]], folder: Path, *, number: int = 12) -> int:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from edge.journal import read_alerts
 from tests.e2e.conftest import rows
 from tests.receiver import Received
 
-DELIVERIES = ["broker"]  # and "ground", once it is there
+DELIVERIES = ["broker", "ground"]
 """Values of ``uplink.delivery`` that the tests run with."""
 
 
@@ -19,9 +20,9 @@ def is_delivered(journal: Path, alerts: int) -> bool:
 
 def journaled(journal: Path) -> dict[str, bytes]:
     """The alerts of a journal by their id; their sequence must be without gaps."""
-    alerts = rows(journal, "SELECT sequence, message FROM alerts ORDER BY sequence")
-    assert [sequence for sequence, _ in alerts] == list(range(1, len(alerts) + 1))
-    by_id = {json.loads(message)["id"]: bytes(message) for _, message in alerts}
+    alerts = read_alerts(journal)
+    assert [sequence for sequence, _, _ in alerts] == list(range(1, len(alerts) + 1))
+    by_id = {json.loads(message)["id"]: message for _, message, _ in alerts}
     assert len(by_id) == len(alerts)
     return by_id
 

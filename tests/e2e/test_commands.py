@@ -17,13 +17,13 @@ from tests.conftest import Mosquitto, Overflight, free_port
 from tests.e2e.conftest import HARVEY_NAME, VERSION, rows, ruins
 from tests.edge.bundle.bundles import reissue
 
-COMMANDS = ["run", "classify", "demo", "watch", "config", "status", "model"]
+COMMANDS = ["run", "classify", "demo", "watch", "config", "status", "model", "journal", "journal export", "journal report"]
 
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_has_help_with_an_example(command: str) -> None:
     finished = subprocess.run(
-        [sys.executable, "-m", "edge", command, "--help"], capture_output=True, text=True, timeout=30, check=True
+        [sys.executable, "-m", "edge", *command.split(), "--help"], capture_output=True, text=True, timeout=30, check=True
     )
     assert f"example: overflight {command}" in " ".join(finished.stdout.split())
 
@@ -79,7 +79,7 @@ def test_a_bundle_whose_file_is_missing_or_altered_is_not_run(
     assert finished.returncode == 0, finished.stderr
     assert f"bundle {active}: ir/model.bin {damage}" in finished.stderr
     # The one of the package is whole.
-    assert rows(installed.journal, "SELECT model FROM observations") == [(f"terrain-damage-{VERSION}",)]
+    assert rows(installed.journal, "SELECT model FROM results") == [(f"terrain-damage-{VERSION}",)]
 
 
 def test_the_printed_config_is_a_file_that_works(overflight: Overflight, tmp_path: Path) -> None:

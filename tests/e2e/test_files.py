@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 
+from edge.journal import read_alerts
 from tests.conftest import Mosquitto, Overflight, wait_for
 from tests.e2e.conftest import count, rows, ruins
 
@@ -78,9 +79,9 @@ def test_a_bad_file_costs_itself_alone_and_is_recorded_with_its_reason(
     delivered.config["capture"]["after"] = after
     finished = run_without_rights(delivered)
     assert finished.returncode == 0, finished.stderr
-    recorded = dict(rows(delivered.journal, "SELECT name, reason FROM frames WHERE outcome != 'observed'"))
+    recorded = dict(rows(delivered.journal, "SELECT frame, reason FROM results WHERE outcome != 'observed'"))
     assert recorded == expected
-    observed = {name for (name,) in rows(delivered.journal, "SELECT name FROM frames WHERE outcome = 'observed'")}
+    observed = {name for (name,) in rows(delivered.journal, "SELECT frame FROM results WHERE outcome = 'observed'")}
     assert observed == {"good.jpg", "caf\\xe9.jpg"}
     for name, reason in expected.items():
         assert f"{name}: {reason}" in finished.stdout
@@ -112,7 +113,7 @@ def test_files_that_arrive_while_it_watches_are_classified(
         wait_for(lambda: count(delivered.journal, "observations") == 5)
         daemon.send_signal(signal.SIGTERM)
         assert daemon.wait(10) == 0
-    names = {name for (name,) in rows(delivered.journal, "SELECT name FROM frames")}
+    names = {name for (name,) in rows(delivered.journal, "SELECT frame FROM results")}
     assert names == {"copied.jpg", "moved.jpg", "folder/000.jpg", "folder/002.jpg", "folder/003.jpg"}
 
 
@@ -136,7 +137,7 @@ def test_a_file_that_grows_for_seconds_is_classified_when_it_is_complete(
         grower.start()
         grower.join()
         wait_for(lambda: count(delivered.journal, "frames") == 1)
-    assert rows(delivered.journal, "SELECT name, size_bytes, outcome FROM frames") == [("slow.jpg", len(jpeg), "observed")]
+    assert rows(delivered.journal, "SELECT frame, size_bytes, outcome FROM results") == [("slow.jpg", len(jpeg), "observed")]
 
 
 def test_a_folder_that_does_not_exist_yet_is_waited_for_and_said_once(
@@ -183,7 +184,7 @@ def test_a_photo_of_a_drone_has_its_own_position_and_time(delivered: Overflight,
     delivered.config["capture"]["source"] = str(data / "drone-photos")
     delivered.config["triage"] = {"threshold": 0.0}
     assert delivered.run("run", "--once").returncode == 0
-    alerts = [json.loads(row[0]) for row in rows(delivered.journal, "SELECT message FROM alerts")]
+    alerts = [json.loads(message) for _, message, _ in read_alerts(delivered.journal)]
     assert len(alerts) == 6
     for alert in alerts:
         longitude, latitude, altitude_m = alert["geometry"]["coordinates"]

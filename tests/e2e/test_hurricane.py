@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from edge.journal import read_alerts
 from tests.conftest import Mosquitto, Overflight, wait_for
 from tests.e2e.conftest import HARVEY_NAME, Ground, count, rows
 
@@ -29,7 +30,7 @@ def hurricane(overflight: Overflight, data: Path, mosquitto: Mosquitto) -> Overf
 
 def check_alerts(journal: Path, ground: Ground) -> None:
     """Every alert of the journal arrived, with the coordinates that its file's name says; numbers are without gaps."""
-    messages = [json.loads(row[0]) for row in rows(journal, "SELECT message FROM alerts ORDER BY sequence")]
+    messages = [json.loads(message) for _, message, _ in read_alerts(journal)]
     assert [message["properties"]["sequence"] for message in messages] == list(range(1, len(messages) + 1))
     wait_for(lambda: ground.alert_ids >= {message["id"] for message in messages}, 20)
     assert ground.alert_ids == {message["id"] for message in messages}
@@ -40,8 +41,8 @@ def check_alerts(journal: Path, ground: Ground) -> None:
 
 def check_observations(journal: Path) -> None:
     """Every tile has exactly one observation."""
-    assert rows(journal, "SELECT count(*), count(DISTINCT frame) FROM observations") == [(TILES, TILES)]
-    assert rows(journal, "SELECT count(*), count(DISTINCT name) FROM frames WHERE outcome = 'observed'") == [(TILES, TILES)]
+    assert rows(journal, "SELECT count(*), count(DISTINCT frame) FROM results WHERE label IS NOT NULL") == [(TILES, TILES)]
+    assert rows(journal, "SELECT count(*), count(DISTINCT name) FROM frames WHERE outcome = 0") == [(TILES, TILES)]
 
 
 def test_every_tile_is_observed_once_and_every_alert_arrives_once(
@@ -68,7 +69,7 @@ def test_every_tile_is_observed_once_and_every_alert_arrives_once(
 def test_the_tiles_are_judged_right(hurricane: Overflight) -> None:
     finished = hurricane.run("run", "--once")
     assert finished.returncode == 0, finished.stderr
-    judged = rows(hurricane.journal, "SELECT name, label FROM observations JOIN frames USING (frame)")
+    judged = rows(hurricane.journal, "SELECT frame, label FROM results")
     right = sum((label == "damaged") == name.startswith("damage/") for name, label in judged)
     assert right / len(judged) >= 0.95
 

@@ -13,7 +13,7 @@ import cv2
 import psutil
 import pytest
 
-from edge.daemon import status_path
+from edge.daemon import report_path
 from tests.conftest import Mosquitto, Overflight, wait_for
 from tests.e2e.conftest import VERSION, Camera, Ground, rows
 from tests.edge.bundle.bundles import reissue
@@ -40,13 +40,13 @@ def model(command: Overflight, *arguments: object) -> str:
 
 def by(journal: Path, column: str) -> Counter[Any]:
     """How many observations each model, or each device, has made."""
-    return Counter(value for (value,) in rows(journal, f"SELECT {column} FROM observations"))
+    return Counter(value for (value,) in rows(journal, f"SELECT {column} FROM results WHERE label IS NOT NULL"))
 
 
 def check_each_observed_once(journal: Path, camera: Camera) -> None:
     """Wait until every frame is in the journal; none of them may be there twice."""
-    wait_for(lambda: len(rows(journal, "SELECT frame FROM observations")) >= len(camera.names), 60)
-    observed = rows(journal, "SELECT name FROM observations JOIN frames USING (frame) ORDER BY name")
+    wait_for(lambda: len(rows(journal, "SELECT frame FROM results WHERE label IS NOT NULL")) >= len(camera.names), 60)
+    observed = rows(journal, "SELECT frame FROM results WHERE label IS NOT NULL ORDER BY frame")
     assert [name for (name,) in observed] == camera.names
     assert rows(journal, "SELECT count(*) FROM frames") == [(len(camera.names),)]
 
@@ -87,7 +87,7 @@ def test_a_bundle_that_is_refused_under_frames_changes_nothing(
     ground = listen(mosquitto.port)
     with installed.running("run"):
         with camera.running():
-            wait_for(lambda: len(rows(installed.journal, "SELECT frame FROM observations")) >= 20, 30)
+            wait_for(lambda: len(rows(installed.journal, "SELECT frame FROM results WHERE label IS NOT NULL")) >= 20, 30)
             with pytest.raises(AssertionError, match="is not signed"):
                 model(installed, "install", unsigned)
         check_each_observed_once(installed.journal, camera)
@@ -146,9 +146,9 @@ def test_a_model_that_hangs_on_live_frames_is_left_and_the_daemon_can_be_stopped
         # Not so large that they would be decoded at half their size.
         for number in range(20):
             (overflight.inbox / f"{number:02}.png").write_bytes(cv2.imencode(".png", picture(40, SIDE + 4))[1].tobytes())
-        wait_for(lambda: len(rows(overflight.journal, "SELECT frame FROM observations")) >= 20, 30)
+        wait_for(lambda: len(rows(overflight.journal, "SELECT frame FROM results WHERE label IS NOT NULL")) >= 20, 30)
         assert by(overflight.journal, "model") == {"town-1": 20}
-        assert rows(overflight.journal, "SELECT count(DISTINCT frame) FROM observations") == [(20,)]
+        assert rows(overflight.journal, "SELECT count(DISTINCT frame) FROM results WHERE label IS NOT NULL") == [(20,)]
         reason = "model: town 2: no engine works: gave no answer within 0.5 s; town 1 serves again"
         wait_for(lambda: ground.statuses[-1]["reasons"] == [reason])
         assert ground.statuses[-1]["bundle"]["version"] == 1
@@ -167,7 +167,7 @@ def test_a_daemon_that_is_stopped_while_a_lost_engine_is_tried_again_ends_well(i
         with installed.running("run") as daemon:
             # A runtime is at work nearly all the time.
             wait_for(lambda daemon=daemon: worker_of(daemon.pid) is not None, 30)  # type: ignore[misc]
-            wait_for(lambda: status_path(installed.journal).exists(), 30)
+            wait_for(lambda: report_path(installed.journal).exists(), 30)
             daemon.send_signal(signal.SIGTERM)
             assert daemon.wait(10) == 0
-        status_path(installed.journal).unlink()
+        report_path(installed.journal).unlink()

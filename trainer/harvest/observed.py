@@ -6,24 +6,32 @@ import re
 import shutil
 import sqlite3
 import tempfile
+import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
 
-from edge.journal import SCHEMA_VERSION, JournalError, is_open
-from edge.messages import decode_alert
+from edge.journal import JournalError, is_open
+from edge.journal.packing import unpack
+from edge.journal.schema import VERSION
+from edge.messages import decode_alert, rfc3339
 from edge.text import one_line
 from trainer.datasets import UNLABELLED
 from trainer.harvest.errors import HarvestError
 
 _QUERY = """
-SELECT f.frame, f.source, f.name, f.size_bytes, f.modified_ns, f.captured_at,
-       o.label, o.probabilities, o.latitude, o.longitude, a.sequence, a.message
-FROM frames f JOIN observations o ON o.frame = f.frame LEFT JOIN alerts a ON a.observation = o.observation
-ORDER BY f.frame, o.observation
+SELECT frames.frame, path, frames.name, size_bytes, modified_ns, captured_ms,
+       label, probabilities, latitude, longitude, sequence, message
+FROM frames JOIN sources USING (source) JOIN (
+    SELECT frame, label, probabilities, latitude, longitude, NULL AS sequence, NULL AS message FROM observations
+    UNION ALL
+    SELECT frame, label, probabilities, latitude, longitude, sequence, message FROM alerts WHERE sequence > 0
+) USING (frame)
+ORDER BY frames.frame
 """
 
 _NAMES_A_FOLDER = re.compile(r"[^./][^/]{0,63}")
@@ -96,11 +104,11 @@ def read_observations(journal: Path) -> Observations:
             raise HarvestError(f"{journal}: a daemon has it open; stop it, or harvest a copy that was made after it stopped")
         with _opened(journal) as database:
             (version,) = database.execute("PRAGMA user_version").fetchone()
-            if version != SCHEMA_VERSION:
-                raise HarvestError(f"{journal}: no journal of schema {SCHEMA_VERSION}")
+            if version != VERSION:
+                raise HarvestError(f"{journal}: no journal of schema {VERSION}")
             for number, *row in database.execute(_QUERY):
                 frames.setdefault(number, []).append(_observed(row))
-    except (sqlite3.Error, OSError, JournalError, msgspec.DecodeError, KeyError) as error:
+    except (sqlite3.Error, OSError, JournalError, msgspec.DecodeError, zlib.error, KeyError) as error:
         raise HarvestError(f"{journal}: cannot be read: {one_line(error)}") from error
     if not frames:
         raise HarvestError(f"{journal}: holds no observation, so there is nothing to harvest")
@@ -130,18 +138,18 @@ def _opened(journal: Path) -> Iterator[sqlite3.Connection]:
 
 
 def _observed(row: Sequence[object]) -> Observed:
-    _, name, size_bytes, modified_ns, captured_at, label, text, latitude, longitude, sequence, message = row
+    _, name, size_bytes, modified_ns, captured_ms, label, text, latitude, longitude, sequence, message = row
     probabilities = _probabilities.decode(str(text))
     if len(probabilities) < 2:
         raise KeyError(f"{name}: one probability alone")
     alert = None
     if isinstance(message, bytes):
-        alert = decode_alert(message).id
+        alert = decode_alert(unpack(message)).id
     return Observed(
         str(name),
         _integer(size_bytes),
         _integer(modified_ns),
-        None if captured_at is None else str(captured_at),
+        rfc3339(datetime.fromtimestamp(captured_ms / 1000, UTC)) if isinstance(captured_ms, int) else None,
         str(label) if str(label) in probabilities else max(probabilities, key=lambda each: probabilities[each]),
         probabilities,
         _number(longitude),

@@ -11,7 +11,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from edge.daemon import Daemon, status_path
+from edge.daemon import Daemon, read_report, report_path
 from edge.messages import InstallResult, StatusMessage
 from tests.conftest import wait_for
 from tests.e2e.conftest import rows
@@ -40,14 +40,16 @@ class Flight:
     @property
     def observed(self) -> Counter[str]:
         """How many frames each model has observed; each of those that were seen must have been, and once."""
-        found = rows(self._journal, "SELECT model, frame FROM observations")
+        found = rows(self._journal, "SELECT model, frame FROM results WHERE label IS NOT NULL")
         assert len({frame for _, frame in found}) == len(found)
         return Counter(model for model, _ in found)
 
     @property
     def status(self) -> StatusMessage:
         """What the daemon leaves for `overflight status`."""
-        return msgspec.json.decode(status_path(self._journal).read_bytes(), type=StatusMessage)
+        report = read_report(self._journal)
+        assert report is not None
+        return report.status
 
     @property
     def model_reasons(self) -> list[str]:
@@ -71,7 +73,7 @@ def flight(device: Device) -> Iterator[Flight]:
     device.install(1, proven=True)
     device.model["trial_s"] = 60
     flight = Flight(device)
-    wait_for(status_path(device.folder / "state" / "journal.db").exists)
+    wait_for(report_path(device.folder / "state" / "journal.db").exists)
     yield flight
     flight.end()
 
@@ -145,7 +147,7 @@ def test_frame_that_is_too_much_for_every_engine_costs_itself_alone(proven_fligh
         (device.inbox / f"{number:04}.png").write_bytes(cv2.imencode(".png", image)[1].tobytes())
     wait_for(lambda: sum(proven_flight.observed.values()) >= 5 * 8)
     journal = device.folder / "state" / "journal.db"
-    given_up = "SELECT outcome, reason, count(*) FROM frames WHERE outcome != 'observed' GROUP BY reason"
+    given_up = "SELECT outcome, reason, count(*) FROM results WHERE outcome != 'observed' GROUP BY reason"
     reason = "cannot be classified: no engine works: gave a probability that is no number"
     wait_for(lambda: rows(journal, given_up) == [("unavailable", reason, 3 * 8)])
     assert proven_flight.observed == {"town-1": 5 * 8}

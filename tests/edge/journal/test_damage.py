@@ -88,7 +88,7 @@ def test_undelivered_alerts_of_a_damaged_journal_wait_in_the_new_one(path: Path)
     overwrite(path, page_of_the_tables(path, "frames_by_key"), page_of_the_tables(path, "frames_by_key") + 1)
     Path(f"{path}.damaged").touch()
     with closing(Journal(path, "uav-1")) as journal:
-        assert journal.id != old
+        assert (journal.id != old, journal.rescued) == (True, 3)
         assert [alert.message for alert in journal.alerts.newest(-9, 9, 9)] == messages
         assert waiting_sequences(journal) == [-3, -2, -1]
         # They keep the numbers and the journal that they had; those of the new one begin at 1.

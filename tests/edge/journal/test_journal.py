@@ -245,6 +245,7 @@ def test_what_was_observed_can_be_read_in_the_view_results(path: Path) -> None:
         "reason": None,
         "run": 1,
         "sequence": None,
+        "delivered": None,
         "tile": "0,0,8,8",
         "label": "damaged",
         "latitude": 29.5,

@@ -66,6 +66,7 @@ def test_what_was_observed_is_in_the_new_tables(path: Path) -> None:
         "reason": None,
         "run": None,
         "sequence": None,
+        "delivered": None,
         "tile": "0,0,8,8",
         "label": "damaged",
         "probabilities": '{"damaged":0.75,"undamaged":0.25}',

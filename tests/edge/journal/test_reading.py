@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from edge.journal import Counts, Journal, JournalError, read_counts, reader
-from tests.edge.journal.frames import alerting, failed, quiet
+from edge.journal import Counts, Journal, JournalError, read_alerts, read_counts, reader
+from tests.edge.journal.frames import alerting, failed, fill, quiet
 
 
 def refusal(action: Callable[[], object]) -> str:
@@ -66,6 +66,30 @@ def test_a_journal_of_another_version_is_not_read_but_said_who_converts_it(path:
     with closing(sqlite3.connect(path)) as database:
         database.execute("PRAGMA user_version = 1")
     assert refusal(lambda: read_counts(path)) == (f"journal {path}: has schema 1, this program reads 2; the daemon converts it")
+
+
+def test_alerts_are_read_in_order_with_whether_they_are_delivered(journal: Journal, path: Path) -> None:
+    fill(journal, 3)
+    messages = [alert.message for alert in reversed(journal.alerts.newest(1, 3, 3))]
+    journal.alerts.deliver([2])
+    assert read_alerts(path) == [(1, messages[0], False), (2, messages[1], True), (3, messages[2], False)]
+
+
+def test_a_journal_that_is_only_being_begun_says_so(path: Path) -> None:
+    path.parent.mkdir()
+    path.touch()
+    assert refusal(lambda: read_counts(path)) == f"journal {path}: is only being begun"
+
+
+def test_what_a_daemon_began_to_write_meanwhile_is_not_trusted(path: Path) -> None:
+    with closing(Journal(path, "uav-1")) as journal:
+        fill(journal, 1)
+
+    def read_while_it_is_written() -> None:
+        with reader(path), closing(Journal(path, "uav-1")) as journal:
+            fill(journal, 1)
+
+    assert "a daemon began to write into it" in refusal(read_while_it_is_written)
 
 
 def test_whoever_reads_cannot_write(journal: Journal, path: Path) -> None:

@@ -1,0 +1,226 @@
+"""What the journal has of each result, in the order in which frames were recorded.
+
+The tables of a journal have no index of results by frame: it would wear a memory card out. So frames, observations and alerts
+are each read through in the order of their keys, and merged: nothing is sorted, and nothing is held but one row of each table
+and one bit for each frame. All is read in one transaction, beside a daemon that writes.
+"""
+
+from __future__ import annotations
+
+import heapq
+import mimetypes
+import sqlite3
+from collections.abc import Generator
+from datetime import UTC, datetime, timedelta
+from typing import Any, Literal
+
+import msgspec
+
+from edge.journal.packing import unpack
+from edge.journal.schema import OUTCOMES
+from edge.messages import decode_alert
+from edge.records import Outcome
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_TYPES = mimetypes.MimeTypes()
+
+_FRAME = (
+    "frames.frame AS frame, frames.name AS name, path, size_bytes, modified_ns, captured_ms, recorded_ms, outcome, reason,"
+    " total_ms, frames.run AS run, runs.version AS version, physical_cores, logical_cores, system, system_version,"
+    " memory_bytes, in_container"
+)
+_RESULT = (
+    "tile, label, probabilities, inference_ms, latitude, longitude, altitude_m, fix_source, models.name || '-' ||"
+    " models.version AS model, engines.name AS engine, engines.device AS device"
+)
+# Every join is to the left: so SQLite goes through the first table in the order of its keys and looks up the others by theirs.
+_OF_FRAME = " LEFT JOIN sources USING (source) LEFT JOIN runs ON runs.run = frames.run"
+_NAMES = (
+    " LEFT JOIN models ON models.model = results.model LEFT JOIN engines ON engines.engine = results.engine"
+    " LEFT JOIN frames ON frames.frame = results.frame"
+)
+# Columns of the tables that are the same in a result.
+_FRAME_FIELDS = (
+    "reason",
+    "total_ms",
+    "run",
+    "version",
+    "physical_cores",
+    "logical_cores",
+    "system",
+    "system_version",
+    "memory_bytes",
+)
+_RESULT_FIELDS = (
+    "tile",
+    "label",
+    "inference_ms",
+    "latitude",
+    "longitude",
+    "altitude_m",
+    "fix_source",
+    "model",
+    "engine",
+    "device",
+)
+_SINCE = "coalesce(recorded_ms, 0) >= ?"
+
+OBSERVATIONS = (
+    f"SELECT {_FRAME}, {_RESULT}, NULL AS sequence FROM observations AS results{_NAMES}{_OF_FRAME}"  # noqa: S608 - our own
+    f" WHERE {_SINCE} ORDER BY observation"
+)
+# Below 1: of a journal that was damaged; they have nothing but their message. The housekeeping may have forgotten the frame of
+# an alert that waits for long: then the message still knows it.
+ALERTS = (
+    f"SELECT {_FRAME}, {_RESULT}, sequence, delivered, iif(frames.frame IS NULL, message, NULL) AS message"  # noqa: S608
+    f" FROM alerts AS results{_NAMES}{_OF_FRAME} WHERE sequence > 0 AND {_SINCE} ORDER BY sequence"
+)
+FRAMES = f"SELECT {_FRAME} FROM frames{_OF_FRAME} WHERE {_SINCE} ORDER BY frames.frame"  # noqa: S608
+
+
+class Result(msgspec.Struct, frozen=True, kw_only=True):
+    """A tile's result with all that is known of it, or a frame that has none. None: not known, or there is none.
+
+    Attributes:
+        frame: Its name within its source.
+        type: MIME type, by the end of the name.
+        created_at: When it was taken if the image says so, else when its file was last written; created_from says which.
+        outcome: Of the frame; an observed one without a label: its result was forgotten to make room.
+        label: The most probable one, and confidence its probability.
+        inference_ms: Of this tile; total_ms: of the frame, from the beginning of its reading to its result.
+        tile: Left, top, width and height in pixels.
+        altitude_m: Above mean sea level.
+        device: What the engine ran on.
+        alert_sequence: Number of the alert within this journal.
+        run: Number of the run of the daemon; what follows is of that run.
+    """
+
+    frame: str | None = None
+    source: str | None = None
+    size_bytes: int | None = None
+    type: str | None = None
+    created_at: datetime | None = None
+    created_from: Literal["image", "file"] | None = None
+    recorded_at: datetime | None = None
+    outcome: Outcome
+    reason: str | None = None
+    tile: str | None = None
+    label: str | None = None
+    confidence: float | None = None
+    probabilities: dict[str, float] | None = None
+    inference_ms: float | None = None
+    total_ms: float | None = None
+    latitude: float | None = None
+    longitude: float | None = None
+    altitude_m: float | None = None
+    fix_source: str | None = None
+    model: str | None = None
+    engine: str | None = None
+    device: str | None = None
+    alert_sequence: int | None = None
+    alert_delivered: bool | None = None
+    run: int | None = None
+    version: str | None = None
+    physical_cores: int | None = None
+    logical_cores: int | None = None
+    system: str | None = None
+    system_version: str | None = None
+    memory_bytes: int | None = None
+    in_container: bool | None = None
+
+
+def results(database: sqlite3.Connection, since: datetime | None = None, *, alerts_only: bool = False) -> Generator[Result]:
+    """Every result, and every frame without one, in the order of the frames.
+
+    A frame that was tried again is where it was first, its result where it came at last.
+
+    Args:
+        database: From `edge.journal.reader`; who stops early closes the iterator before it.
+        since: Only frames that were recorded then or later.
+    """
+    since_ms = 0 if since is None else round(since.timestamp() * 1000)
+    database.execute("BEGIN")
+    try:
+        if alerts_only:
+            yield from map(_alert, _rows(database, ALERTS, since_ms))
+            return
+        having_result = _frames_with_result(database)
+        streams = (
+            ((row["frame"], _observation(row)) for row in _rows(database, OBSERVATIONS, since_ms)),
+            ((row["frame"] or 0, _alert(row)) for row in _rows(database, ALERTS, since_ms)),
+            (
+                (row["frame"], Result(**_of_frame(row)))
+                for row in _rows(database, FRAMES, since_ms)
+                if not having_result[row["frame"] >> 3] & 1 << (row["frame"] & 7)
+            ),
+        )
+        for _, result in heapq.merge(*streams, key=lambda pair: pair[0]):
+            yield result
+    finally:
+        database.rollback()
+
+
+def _rows(database: sqlite3.Connection, query: str, since_ms: int) -> sqlite3.Cursor:
+    cursor = database.cursor()
+    cursor.row_factory = sqlite3.Row
+    return cursor.execute(query, (since_ms,))
+
+
+def _frames_with_result(database: sqlite3.Connection) -> bytearray:
+    """A bit for each number of a frame: whether there is an observation or an alert of it."""
+    last = database.execute("SELECT coalesce(max(frame), 0) FROM frames").fetchone()[0]
+    bits = bytearray((last >> 3) + 1)
+    for table in ("observations", "alerts"):
+        for (frame,) in database.execute(f"SELECT frame FROM {table} WHERE frame BETWEEN 1 AND ?", (last,)):  # noqa: S608
+            bits[frame >> 3] |= 1 << (frame & 7)
+    return bits
+
+
+def _observation(row: sqlite3.Row) -> Result:
+    return Result(**_of_frame(row), **_of_result(row))
+
+
+def _alert(row: sqlite3.Row) -> Result:
+    frame = _of_frame(row) if row["message"] is None else _of_message(row["message"])
+    return Result(**frame, **_of_result(row), alert_sequence=row["sequence"], alert_delivered=bool(row["delivered"]))
+
+
+def _of_frame(row: sqlite3.Row) -> dict[str, Any]:
+    modified_ms, captured_ms = row["modified_ns"] // 1_000_000, row["captured_ms"]
+    # Of an image that does not say when it was taken, the daemon takes the time of the file.
+    is_from_image = captured_ms not in {None, modified_ms}
+    return {
+        "frame": row["name"],
+        "source": row["path"],
+        "size_bytes": row["size_bytes"],
+        "type": _TYPES.guess_type(row["name"], strict=False)[0],
+        "created_at": _time(captured_ms if is_from_image else modified_ms),
+        "created_from": "image" if is_from_image else "file",
+        "recorded_at": _time(row["recorded_ms"]),
+        "outcome": OUTCOMES[row["outcome"]],
+        "in_container": None if row["in_container"] is None else bool(row["in_container"]),
+    } | {name: row[name] for name in _FRAME_FIELDS}
+
+
+def _of_result(row: sqlite3.Row) -> dict[str, Any]:
+    probabilities = msgspec.json.decode(row["probabilities"], type=dict[str, float])
+    return {
+        "probabilities": probabilities,
+        "confidence": probabilities.get(row["label"]),
+    } | {name: row[name] for name in _RESULT_FIELDS}
+
+
+def _of_message(message: bytes) -> dict[str, Any]:
+    """What an alert knows of its frame."""
+    properties = decode_alert(unpack(message)).properties
+    return {
+        "frame": properties.frame.name,
+        "source": properties.frame.source,
+        "type": _TYPES.guess_type(properties.frame.name, strict=False)[0],
+        "created_at": datetime.fromisoformat(properties.captured_at),
+        "outcome": "observed",
+    }
+
+
+def _time(milliseconds: int) -> datetime:
+    return _EPOCH + timedelta(milliseconds=milliseconds)
