@@ -6,6 +6,7 @@ observations and its alerts are one transaction. Alerts are numbered without gap
 
 from __future__ import annotations
 
+import logging
 import os
 import sqlite3
 import time
@@ -16,6 +17,7 @@ import msgspec
 
 from edge.journal.alerts import Alerts
 from edge.journal.database import Database
+from edge.journal.errors import JournalFullError
 from edge.journal.limits import Housekeeping, Limits
 from edge.journal.memory import Memory
 from edge.journal.packing import pack
@@ -24,6 +26,8 @@ from edge.journal.schema import OUTCOMES, milliseconds
 from edge.journal.thumbnails import Thumbnails
 from edge.messages import alert_message, encode
 from edge.records import Alert, FrameKey, ModelName, Observation, Outcome
+
+_log = logging.getLogger(__name__)
 
 _UNAVAILABLE = OUTCOMES.index("unavailable")
 _OBSERVATION = "frame, tile, label, probabilities, latitude, longitude, altitude_m, fix_source, model, engine, inference_ms"
@@ -59,6 +63,8 @@ class Journal:
                 self.id = str(connection.execute("SELECT value FROM facts WHERE name = 'journal'").fetchone()[0])
             self.alerts = Alerts(self._database)
             self.alerts.rescue(self._database.rescued)
+            self.rescued = len(self._database.rescued)
+            self._database.forget_rescued()
             self.thumbnails = Thumbnails(self._database)
             self.memory = Memory(self._database)
             self._names: dict[tuple[object, ...], int] = {}
@@ -67,11 +73,10 @@ class Journal:
             self._database.close()
             raise
         self.set_aside = self._database.set_aside
-        self.rescued = len(self._database.rescued)
 
     def housekeeping(self, limits: Limits) -> Housekeeping:
         """What keeps it within limits."""
-        return Housekeeping(self._database, limits)
+        return Housekeeping(self._database, self.thumbnails, limits)
 
     def close(self) -> None:
         """Fold the write-ahead log into the file and let go of it."""
@@ -109,7 +114,7 @@ class Journal:
             raise
         self.alerts.added(sequence - first)
         if thumbnails:
-            self.thumbnails.add(thumbnails)
+            self._add(thumbnails)
         return sequence - first
 
     def outcome_of(self, key: FrameKey) -> Outcome | None:
@@ -121,6 +126,13 @@ class Journal:
                 (key.name, key.modified_ns, key.size_bytes, key.source),
             ).fetchone()
         return None if row is None else OUTCOMES[row[0]]
+
+    def _add(self, thumbnails: list[Thumbnail]) -> None:
+        try:
+            self.thumbnails.add(thumbnails)
+        except JournalFullError as error:
+            # Their alerts are kept, and say all that is needed.
+            _log.warning("%s: dropped %d thumbnails", error, len(thumbnails))
 
     def _begin(self, run: Run) -> int | None:
         with self._database.writing() as connection:

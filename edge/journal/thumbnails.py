@@ -41,10 +41,10 @@ class Thumbnails:
         self.waiting = self._count()
 
     def newest(self) -> Thumbnail | None:
-        """The newest one whose alert is delivered; None: there is none."""
+        """The newest one whose alert is delivered, or forgotten since; None: there is none."""
         with self._database.reading() as connection:
             row = connection.execute(
-                "SELECT sequence, alert, jpeg FROM thumbnails JOIN alerts USING (sequence) WHERE delivered = 1"
+                "SELECT sequence, alert, jpeg FROM thumbnails LEFT JOIN alerts USING (sequence) WHERE coalesce(delivered, 1)"
                 " ORDER BY sequence DESC LIMIT 1"
             ).fetchone()
         return None if row is None else Thumbnail(*row)
@@ -58,6 +58,19 @@ class Thumbnails:
         with self._database.writing() as connection:
             connection.executemany("DELETE FROM thumbnails WHERE sequence = ?", [(sequence,) for sequence in sequences])
         self.waiting = self._count()
+
+    def drop_oldest(self, count: int) -> int:
+        """Forget some for want of room; returns how many.
+
+        Raises:
+            JournalFullError: There is no room.
+        """
+        with self._database.writing() as connection:
+            dropped = connection.execute(
+                "DELETE FROM thumbnails WHERE sequence IN (SELECT sequence FROM thumbnails ORDER BY sequence LIMIT ?)", (count,)
+            ).rowcount
+        self.waiting = self._count()
+        return dropped
 
     def _count(self) -> int:
         with self._database.reading() as connection:

@@ -100,7 +100,7 @@ class Outbox:
             self._sent_at[sequence] = self._clock()
             self._sent_at.move_to_end(sequence)
             self._forget_sent()
-            if self._again_at is None:
+            if self._again_at is None or self._again_at <= self._clock():
                 self._again_at = self._clock() + self._pause_s
 
     def acknowledged(self, message_id: int) -> int | None:
@@ -161,7 +161,7 @@ class Outbox:
             self._heard = True
             if count:
                 self._pause_s = self._stored_within_s
-                self._again_at = self._clock() + self._pause_s
+                self._again_at = self._clock() + self._pause_s if alerts.waiting else None
         for first, last in acknowledgement.runs:
             self.ask_again(first, last)
         return count
@@ -182,7 +182,7 @@ class Outbox:
 
     def wait_s(self) -> float | None:
         """Seconds until `repeat` has something to do; None: it has not."""
-        if self._again_at is None or not self._journal.alerts.waiting:
+        if self._again_at is None or self._to_send or not self._journal.alerts.waiting:
             return None
         return max(0.0, self._again_at - self._clock())
 
