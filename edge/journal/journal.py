@@ -99,6 +99,18 @@ class Journal:
         Raises:
             JournalFullError: There is no room; nothing was kept, and the same call may be made again.
         """
+        kept = list(frames)
+        try:
+            return self._record(kept, pictures=True)
+        except JournalFullError as error:
+            if not any(frame.thumbnails for frame in kept):
+                raise
+            # Alerts say all that is needed, and may find room where their pictures do not.
+            count = self._record(kept, pictures=False)
+            _log.warning("%s: kept without pictures", error)
+            return count
+
+    def _record(self, frames: list[FrameRecord], *, pictures: bool) -> int:
         first: int = self.alerts.last_sequence
         sequence = first
         thumbnails: list[Thumbnail] = []
@@ -108,13 +120,15 @@ class Journal:
                     number = self._insert(connection, frame)
                     if number is not None:
                         sequence = self._insert_results(connection, number, frame, sequence, thumbnails)
+                if pictures:
+                    self.thumbnails.insert(connection, thumbnails)
         except BaseException:
             # Names that were new in there are not.
             self._names.clear()
             raise
         self.alerts.added(sequence - first)
-        if thumbnails:
-            self._add(thumbnails)
+        if pictures:
+            self.thumbnails.added(len(thumbnails))
         return sequence - first
 
     def outcome_of(self, key: FrameKey) -> Outcome | None:
@@ -126,13 +140,6 @@ class Journal:
                 (key.name, key.modified_ns, key.size_bytes, key.source),
             ).fetchone()
         return None if row is None else OUTCOMES[row[0]]
-
-    def _add(self, thumbnails: list[Thumbnail]) -> None:
-        try:
-            self.thumbnails.add(thumbnails)
-        except JournalFullError as error:
-            # Their alerts are kept, and say all that is needed.
-            _log.warning("%s: dropped %d thumbnails", error, len(thumbnails))
 
     def _begin(self, run: Run) -> int | None:
         with self._database.writing() as connection:

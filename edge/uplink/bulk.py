@@ -25,6 +25,7 @@ _log = logging.getLogger(__name__)
 # A broker that refuses pictures is asked again after so long.
 _REFUSED_RETRY_S = 300.0
 _LOGS_LOOK_S = 1.0
+_DROP_TOGETHER = 32
 _LOGS_AT_ONCE = 20
 
 
@@ -66,6 +67,7 @@ class Bulk:
         self._wake = wake
         self._acknowledged: deque[tuple[int, ReasonCode]] = deque()
         self._under_way: tuple[int, Thumbnail] | None = None
+        self._sent: list[int] = []
         self._retry_at = 0.0
         self._lock = threading.Lock()
         self._link: Link | None = None
@@ -85,7 +87,9 @@ class Bulk:
             self._link.start()
 
     def stop(self) -> None:
-        """End the connection."""
+        """End the connection; nobody calls `send` any more."""
+        self._take()
+        self._drop_sent()
         if self._link is not None:
             self._link.stop()
 
@@ -133,17 +137,29 @@ class Bulk:
                 _log.warning("uplink: the broker refuses pictures: %s", reason)
                 self._retry_at = time.monotonic() + _REFUSED_RETRY_S
                 continue
-            try:
-                self._journal.thumbnails.drop([under_way[1].sequence])
-            except JournalFullError as error:
-                # It is sent once more, and overwrites what is there.
-                _log.error("uplink: %s", error)
+            self._sent.append(under_way[1].sequence)
+            if len(self._sent) >= _DROP_TOGETHER:
+                self._drop_sent()
+
+    def _drop_sent(self) -> None:
+        """Forget pictures that the broker has, several at once: each time is a write to the memory card."""
+        if not self._sent:
+            return
+        try:
+            self._journal.thumbnails.drop(self._sent)
+        except JournalFullError as error:
+            # They are sent once more, and overwrite what is there.
+            _log.error("uplink: %s", error)
+        self._sent = []
 
     def _send_thumbnail(self, link: Link, thumbnails: Thumbnails) -> None:
         if not thumbnails.waiting:
             return
-        thumbnail = thumbnails.newest()
-        if thumbnail is None or self._budget.wait_s(len(thumbnail.jpeg)) > 0:
+        thumbnail = thumbnails.newest(leave_out=self._sent)
+        if thumbnail is None:
+            self._drop_sent()
+            return
+        if self._budget.wait_s(len(thumbnail.jpeg)) > 0:
             return
         message_id = link.publish(topic(self._device, f"thumbnail/{thumbnail.alert}"), thumbnail.jpeg, qos=1)
         if message_id is not None:

@@ -75,10 +75,7 @@ class Outbox:
 
     def next(self) -> WaitingAlert | None:
         """The alert to be sent now, which stays the next one until `sent` is called; None: there is none."""
-        last = self._journal.alerts.last_sequence
-        if last > self._known:
-            self._add(self._known + 1, last)
-            self._known = last
+        self._take_new()
         while True:
             while self._next and self._is_under_way(self._next[0].sequence):
                 self._drop_first()
@@ -90,6 +87,19 @@ class Outbox:
             self._next.extend(self._journal.alerts.newest(low, high, _READ_TOGETHER))
             if not self._next:
                 self._to_send.cut_above(low - 1)
+
+    def _take_new(self) -> None:
+        """Put alerts that were decided since the last look before those that were read."""
+        last = self._journal.alerts.last_sequence
+        if last <= self._known:
+            return
+        first, self._known = self._known + 1, last
+        self._to_send.add(first, last)
+        if last - first >= _READ_TOGETHER:
+            # They are read when their turn comes, and the others after them.
+            self._next.clear()
+        elif self._next:
+            self._next.extendleft(reversed(self._journal.alerts.newest(first, last, _READ_TOGETHER)))
 
     def sent(self, message_id: int) -> None:
         """Note that the next alert was sent."""

@@ -29,8 +29,8 @@ from edge.uplink.window import Window
 _log = logging.getLogger(__name__)
 
 # Deliveries are marked in the journal so many at once, or when the oldest has waited so long.
-_MARK_TOGETHER = 64
-_MARK_WITHIN_S = 0.05
+_MARK_TOGETHER = 512
+_MARK_WITHIN_S = 0.1
 _MARK_RETRY_S = 1.0
 _REFUSED_RETRY_S = 30.0
 # A status that waited so long goes before a backlog of alerts: the ground must know that there is one.
@@ -281,7 +281,7 @@ class Uplink:
     def _note_done(self, *, at_once: bool = False) -> None:
         """Write deliveries into the journal, many at once: each is a write to the memory card."""
         done = self._outbox.done
-        together = (done >= _MARK_TOGETHER or not self._outbox.outstanding) and not self._journal_full
+        together = done >= _MARK_TOGETHER and not self._journal_full
         if not done or not (at_once or together or time.monotonic() >= self._mark_at):
             return
         try:

@@ -53,9 +53,10 @@ def test_a_frame_that_was_there_brings_no_picture(journal: Journal) -> None:
 
 
 def test_the_oldest_beyond_the_bound_are_dropped(journal: Journal) -> None:
-    journal.thumbnails.add(Thumbnail(number, str(number), b"jpeg") for number in range(1, MOST + 21))
+    for start in range(0, MOST + 20, 255):
+        journal.record([alerting(str(number), jpeg=b"jpeg") for number in range(start, min(start + 255, MOST + 20))])
     assert journal.thumbnails.waiting == MOST
-    journal.thumbnails.add([Thumbnail(MOST + 21, "new", b"jpeg")])
+    journal.record([alerting("new", jpeg=b"jpeg")])
     assert journal.thumbnails.waiting == MOST
     journal.thumbnails.drop(range(22, MOST + 22))
     assert journal.thumbnails.waiting == 0
