@@ -50,11 +50,11 @@ class Thumbnails:
         """
         marks = ", ".join("?" * len(leave_out))
         with self._database.reading() as connection:
-            row = connection.execute(
+            query = (
                 "SELECT sequence, alert, jpeg FROM thumbnails LEFT JOIN alerts USING (sequence) WHERE coalesce(delivered, 1)"
-                f" AND sequence NOT IN ({marks}) ORDER BY sequence DESC LIMIT 1",
-                tuple(leave_out),
-            ).fetchone()
+                f" AND sequence NOT IN ({marks}) ORDER BY sequence DESC LIMIT 1"  # noqa: S608 - only question marks
+            )
+            row = connection.execute(query, tuple(leave_out)).fetchone()
         return None if row is None else Thumbnail(*row)
 
     def drop(self, sequences: Sequence[int]) -> None:

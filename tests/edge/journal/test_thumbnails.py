@@ -69,4 +69,4 @@ def test_an_alert_is_kept_where_there_is_no_room_for_its_picture(journal: Journa
     assert journal.record([alerting("a", jpeg=bytes(100_000))]) == 1
     assert waiting_sequences(journal) == [1]
     assert journal.thumbnails.waiting == 0
-    assert "database or disk is full: dropped 1 thumbnails" in caplog.text
+    assert "database or disk is full: kept without pictures" in caplog.text
