@@ -167,13 +167,12 @@ class Link:
 
     def _on_disconnect(self, client: Any, data: Any, flags: Any, reason: ReasonCode, properties: Properties | None) -> None:
         was_connected, self.is_connected = self.is_connected, False
-        if not self._stopping:
-            how = (
-                "connection lost"
-                if was_connected
-                else f"{self._config.url} ends the connection before it has begun{self._hint}"
-            )
-            self._condition(f"{how}: {reason}")
+        # A refusal has said why already.
+        was_refused, self._was_refused = self._was_refused, False
+        if was_connected and not self._stopping:
+            self._condition(f"connection lost: {reason}")
+        elif not self._stopping and not was_refused:
+            self._condition(f"{self._config.url} ends the connection before it has begun{self._hint}: {reason}")
         self._back_off()
 
     def _on_connect_fail(self, client: Any, data: Any) -> None:
