@@ -73,9 +73,18 @@ class Database:
         self._owner.close(well=not self._is_damaged)
 
     def forget_rescued(self) -> None:
-        """Note that what was rescued is kept."""
+        """Note that what was rescued is kept.
+
+        Raises:
+            JournalError: It cannot be noted.
+        """
         self.rescued = []
-        Path(f"{self.path}{_RESCUE}").unlink(missing_ok=True)
+        if self.set_aside is None:
+            return
+        try:
+            Path(f"{self.path}{_RESCUE}").unlink()
+        except OSError as error:
+            raise JournalError(f"journal {self.path}: {error.strerror}") from error
 
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:

@@ -184,7 +184,7 @@ class World(RuleBasedStateMachine):
 @pytest.mark.parametrize("stored_within_s", [None, STORED_WITHIN_S], ids=["broker", "ground"])
 @pytest.mark.parametrize(
     "examples",
-    [pytest.param(25, id="some"), pytest.param(1500, marks=[pytest.mark.long, pytest.mark.timeout(1800)], id="many")],
+    [pytest.param(25, id="some"), pytest.param(1000, marks=[pytest.mark.long, pytest.mark.timeout(1800)], id="many")],
 )
 def test_whatever_happens_everything_is_stored_in_the_end(stored_within_s: float | None, examples: int) -> None:
     world = type("World", (World,), {"stored_within_s": stored_within_s})
