@@ -28,16 +28,22 @@ VERSION = Bundle.shipped().model.version
 
 
 class Ground:
-    """A subscriber to everything, which keeps what it hears."""
+    """A subscriber to everything, which keeps what it hears.
+
+    Attributes:
+        payloads: Of the alerts, as they came.
+        order: What came: the kind of each message, with the sequence of an alert and the id of a thumbnail.
+    """
 
     def __init__(self, port: int) -> None:
         self.alerts: list[dict[str, Any]] = []
+        self.payloads: list[bytes] = []
         self.statuses: list[dict[str, Any]] = []
         self.health: list[dict[str, Any]] = []
         self.replies: list[dict[str, Any]] = []
         self.logs: list[dict[str, Any]] = []
         self.thumbnails: dict[str, bytes] = {}
-        self.order: list[str] = []
+        self.order: list[tuple[str, str | int | None]] = []
         self._subscribed = False
         self._client = mqtt.Client(CallbackAPIVersion.VERSION2, protocol=mqtt.MQTTv5)
         self._client.on_connect = lambda client, *_: client.subscribe("overflight/#", qos=1)
@@ -49,13 +55,16 @@ class Ground:
 
     def _on_message(self, client: Any, data: Any, message: mqtt.MQTTMessage) -> None:
         _, _, kind, *rest = message.topic.split("/")
-        self.order.append(kind)
         if kind == "thumbnail":
             self.thumbnails[rest[0]] = message.payload
+            self.order.append((kind, rest[0]))
             return
         kept = {"alert": self.alerts, "status": self.statuses, "health": self.health, "reply": self.replies, "log": self.logs}
         if kind in kept:
             kept[kind].append(json.loads(message.payload))
+        if kind == "alert":
+            self.payloads.append(message.payload)
+        self.order.append((kind, self.alerts[-1]["properties"]["sequence"] if kind == "alert" else None))
 
     def say(self, kind: str, content: dict[str, Any], *, device: str = "uav-1", retain: bool = False) -> None:
         """Publish something to a device."""
