@@ -47,9 +47,9 @@ class Link:
     ) -> None:
         """
         Args:
-            connected: Is called when the broker has accepted the connection.
+            connected: Is called when the broker has accepted the connection, before anything can be published.
             acknowledged: Is told that the broker has a message, or refuses it.
-            condition: Is told why there is no connection; None: there is one.
+            condition: Is told why there is no connection; None: there is one, and it can be used.
             failed: Is told of a defect in one of these: paho's thread would die of it, and nobody would know.
 
         Raises:
@@ -161,10 +161,11 @@ class Link:
         self._client.drop_out_messages()
         if self._topics:
             self._subscribe()
-        self.is_connected = True
         _log.info("uplink: connected to %s", self._config.url)
-        self._condition(None)
+        # First of all whoever publishes must know that what was under way is not any more.
         self._connected()
+        self.is_connected = True
+        self._condition(None)
 
     def _subscribe(self) -> None:
         if self._config.protocol == "5":

@@ -190,6 +190,7 @@ class Uplink:
     def _on_link(self, reason: str | None) -> None:
         self._why_no_link, self._why_denied = reason, None
         self._say()
+        self._wake.set()
 
     def _on_denied(self, name: str, reason: ReasonCode) -> None:
         if name == topic(self._device, "ack") and self._config.delivery == "broker":

@@ -35,7 +35,12 @@ class Ground:
         order: What came: the kind of each message, with the sequence of an alert and the id of a thumbnail.
     """
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, *, ca_file: Path | None = None, login: tuple[str, str] | None = None) -> None:
+        """
+        Args:
+            ca_file: Authority of a broker with TLS.
+            login: User and password.
+        """
         self.alerts: list[dict[str, Any]] = []
         self.payloads: list[bytes] = []
         self.statuses: list[dict[str, Any]] = []
@@ -49,6 +54,10 @@ class Ground:
         self._client.on_connect = lambda client, *_: client.subscribe("overflight/#", qos=1)
         self._client.on_subscribe = lambda *_: setattr(self, "_subscribed", True)
         self._client.on_message = self._on_message
+        if ca_file is not None:
+            self._client.tls_set(str(ca_file))
+        if login is not None:
+            self._client.username_pw_set(*login)
         self._client.connect("127.0.0.1", port)
         self._client.loop_start()
         wait_for(lambda: self._subscribed)
@@ -81,12 +90,12 @@ class Ground:
 
 
 @pytest.fixture
-def listen() -> Iterator[Callable[[int], Ground]]:
-    """Begin to listen to the broker on a port."""
+def listen() -> Iterator[Callable[..., Ground]]:
+    """Begin to listen to the broker on a port, with the arguments of `Ground`."""
     grounds: list[Ground] = []
 
-    def begin(port: int) -> Ground:
-        grounds.append(Ground(port))
+    def begin(port: int, **options: Any) -> Ground:
+        grounds.append(Ground(port, **options))
         return grounds[-1]
 
     yield begin
