@@ -274,6 +274,7 @@ class Daemon:
 
     def _deliver(self, deliver_s: float, progress: Progress | None) -> None:
         """Wait until every alert is delivered, or the broker has taken none for too long."""
+        self._uplink.hurry()
         waiting, changed = self._journal.alerts.waiting, time.monotonic()
         while self._journal.alerts.waiting and time.monotonic() - changed < deliver_s and not self._stopping.is_set():
             if self._journal.alerts.waiting != waiting:

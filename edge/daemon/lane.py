@@ -80,9 +80,8 @@ class Lane:
     def _take(self, *, wait: bool) -> tuple[list[FoundFile], bool]:
         """Up to `BATCH` files, and whether more may come."""
         batch: list[FoundFile] = []
-        while not self._pause.wait(_LOOK_S):
-            if not wait or self._stopping.is_set():
-                return [], not self._stopping.is_set()
+        if not wait and self._pause.is_set:
+            return [], True
         while len(batch) < BATCH:
             try:
                 found = self._found.get(block=wait and not batch, timeout=_LOOK_S)
@@ -92,10 +91,18 @@ class Lane:
                 if self._stopping.is_set():
                     return [], False
                 continue
-            if found is None or self._stopping.is_set():
+            # The pause may have begun while this waited for a file.
+            if found is None or self._stopping.is_set() or (wait and not self._await_resume()):
                 return batch, False
             batch.append(found)
         return batch, True
+
+    def _await_resume(self) -> bool:
+        """Wait as long as the device is paused. False: the daemon stops."""
+        while not self._pause.wait(_LOOK_S):
+            if self._stopping.is_set():
+                return False
+        return True
 
     def _start(self, batch: Iterable[FoundFile]) -> list[_Running]:
         # The model of a batch is one and the same, whatever is activated meanwhile.

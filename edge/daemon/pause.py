@@ -23,6 +23,11 @@ class Pause:
             self._goes_on.set()
         self._conditions.set("paused", "by a command; nothing is classified until resume" if paused else None)
 
+    @property
+    def is_set(self) -> bool:
+        """Whether the device is paused."""
+        return not self._goes_on.is_set()
+
     def wait(self, seconds: float) -> bool:
         """Whether it goes on, after waiting for that for so long at most."""
         return self._goes_on.wait(seconds)

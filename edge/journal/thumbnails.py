@@ -51,8 +51,8 @@ class Thumbnails:
         marks = ", ".join("?" * len(leave_out))
         with self._database.reading() as connection:
             query = (
-                "SELECT sequence, alert, jpeg FROM thumbnails LEFT JOIN alerts USING (sequence) WHERE coalesce(delivered, 1)"
-                f" AND sequence NOT IN ({marks}) ORDER BY sequence DESC LIMIT 1"  # noqa: S608 - only question marks
+                "SELECT sequence, alert, jpeg FROM thumbnails LEFT JOIN alerts USING (sequence)"  # noqa: S608 - question marks
+                f" WHERE coalesce(delivered, 1) AND sequence NOT IN ({marks}) ORDER BY sequence DESC LIMIT 1"
             )
             row = connection.execute(query, tuple(leave_out)).fetchone()
         return None if row is None else Thumbnail(*row)

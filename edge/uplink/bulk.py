@@ -15,7 +15,6 @@ from paho.mqtt.reasoncodes import ReasonCode
 
 from edge.config import UplinkConfig
 from edge.journal import Journal, JournalFullError, Thumbnail
-from edge.journal.thumbnails import Thumbnails
 from edge.messages import LogMessage, encode, topic
 from edge.uplink.budget import Budget
 from edge.uplink.link import Link
@@ -24,7 +23,7 @@ _log = logging.getLogger(__name__)
 
 # A broker that refuses pictures is asked again after so long.
 _REFUSED_RETRY_S = 300.0
-_LOGS_LOOK_S = 1.0
+_LOOK_S = 1.0
 _DROP_TOGETHER = 32
 _LOGS_AT_ONCE = 20
 
@@ -77,7 +76,7 @@ class Bulk:
                 f"overflight-{device}-bulk",
                 connected=self._on_connected,
                 acknowledged=self._on_acknowledged,
-                condition=lambda reason: None,
+                condition=lambda reason: wake(),
                 failed=failed,
             )
 
@@ -102,16 +101,14 @@ class Bulk:
         self._take()
         if not room or self._link is None or not self._link.is_connected:
             return
-        if self._thumbnails is not None and self._under_way is None and time.monotonic() >= self._retry_at:
-            self._send_thumbnail(self._link, self._thumbnails)
-        if self._logs is not None and self._under_way is None:
+        if self._under_way is None and not self._send_thumbnail(self._link) and self._logs is not None:
             self._send_logs(self._link, self._logs)
 
     def wait_s(self) -> float | None:
         """Seconds until `send` may have something to do without being woken; None: it has not."""
         if self._link is None or not self._link.is_connected or self._under_way is not None:
             return None
-        pauses = [_LOGS_LOOK_S] if self._logs is not None else []
+        pauses = [_LOOK_S] if self._logs is not None else []
         if self._thumbnails is not None and self._thumbnails.waiting:
             pauses.append(max(self._retry_at - time.monotonic(), self._budget.wait_s(1), 0.05))
         return min(pauses, default=None)
@@ -119,7 +116,6 @@ class Bulk:
     def _on_connected(self) -> None:
         with self._lock:
             self._under_way = None
-        self._wake()
 
     def _on_acknowledged(self, message_id: int, reason: ReasonCode) -> None:
         self._acknowledged.append((message_id, reason))
@@ -152,20 +148,24 @@ class Bulk:
             _log.error("uplink: %s", error)
         self._sent = []
 
-    def _send_thumbnail(self, link: Link, thumbnails: Thumbnails) -> None:
-        if not thumbnails.waiting:
-            return
-        thumbnail = thumbnails.newest(leave_out=self._sent)
+    def _send_thumbnail(self, link: Link) -> bool:
+        """Send the newest picture. False: there is none that could be sent, however much room there was."""
+        if self._thumbnails is None or not self._thumbnails.waiting or time.monotonic() < self._retry_at:
+            return False
+        thumbnail = self._thumbnails.newest(leave_out=self._sent)
         if thumbnail is None:
+            # All are sent, or wait for their alerts.
             self._drop_sent()
-            return
+            self._retry_at = time.monotonic() + _LOOK_S
+            return False
         if self._budget.wait_s(len(thumbnail.jpeg)) > 0:
-            return
+            return True
         message_id = link.publish(topic(self._device, f"thumbnail/{thumbnail.alert}"), thumbnail.jpeg, qos=1)
         if message_id is not None:
             with self._lock:
                 self._under_way = (message_id, thumbnail)
             self._budget.spend(len(thumbnail.jpeg))
+        return True
 
     def _send_logs(self, link: Link, logs: LogSource) -> None:
         for _ in range(_LOGS_AT_ONCE):

@@ -12,6 +12,7 @@ from paho.mqtt.enums import MQTTErrorCode
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
+from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from edge.config import UplinkConfig, broker_address
 from edge.uplink.client import PORTS, make_client
@@ -46,9 +47,9 @@ class Link:
     ) -> None:
         """
         Args:
-            connected: Is called when the broker has accepted the connection.
+            connected: Is called when the broker has accepted the connection, before anything can be published.
             acknowledged: Is told that the broker has a message, or refuses it.
-            condition: Is told why there is no connection; None: there is one.
+            condition: Is told why there is no connection; None: there is one, and it can be used.
             failed: Is told of a defect in one of these: paho's thread would die of it, and nobody would know.
 
         Raises:
@@ -159,11 +160,20 @@ class Link:
         # paho would send what it kept after what is said now: an old status would be the last word. The journal keeps alerts.
         self._client.drop_out_messages()
         if self._topics:
-            self._client.subscribe([(topic, 1) for topic in self._topics])
-        self.is_connected = True
+            self._subscribe()
         _log.info("uplink: connected to %s", self._config.url)
-        self._condition(None)
+        # First of all whoever publishes must know that what was under way is not any more.
         self._connected()
+        self.is_connected = True
+        self._condition(None)
+
+    def _subscribe(self) -> None:
+        if self._config.protocol == "5":
+            # What the broker keeps is known for that also when it comes at once.
+            options = SubscribeOptions(qos=1, retainAsPublished=True)
+            self._client.subscribe([(topic, options) for topic in self._topics])
+        else:
+            self._client.subscribe([(topic, 1) for topic in self._topics])
 
     def _on_disconnect(self, client: Any, data: Any, flags: Any, reason: ReasonCode, properties: Properties | None) -> None:
         was_connected, self.is_connected = self.is_connected, False

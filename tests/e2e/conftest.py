@@ -28,34 +28,52 @@ VERSION = Bundle.shipped().model.version
 
 
 class Ground:
-    """A subscriber to everything, which keeps what it hears."""
+    """A subscriber to everything, which keeps what it hears.
 
-    def __init__(self, port: int) -> None:
+    Attributes:
+        payloads: Of the alerts, as they came.
+        order: What came: the kind of each message, with the sequence of an alert and the id of a thumbnail.
+    """
+
+    def __init__(self, port: int, *, ca_file: Path | None = None, login: tuple[str, str] | None = None) -> None:
+        """
+        Args:
+            ca_file: Authority of a broker with TLS.
+            login: User and password.
+        """
         self.alerts: list[dict[str, Any]] = []
+        self.payloads: list[bytes] = []
         self.statuses: list[dict[str, Any]] = []
         self.health: list[dict[str, Any]] = []
         self.replies: list[dict[str, Any]] = []
         self.logs: list[dict[str, Any]] = []
         self.thumbnails: dict[str, bytes] = {}
-        self.order: list[str] = []
+        self.order: list[tuple[str, str | int | None]] = []
         self._subscribed = False
         self._client = mqtt.Client(CallbackAPIVersion.VERSION2, protocol=mqtt.MQTTv5)
         self._client.on_connect = lambda client, *_: client.subscribe("overflight/#", qos=1)
         self._client.on_subscribe = lambda *_: setattr(self, "_subscribed", True)
         self._client.on_message = self._on_message
+        if ca_file is not None:
+            self._client.tls_set(str(ca_file))
+        if login is not None:
+            self._client.username_pw_set(*login)
         self._client.connect("127.0.0.1", port)
         self._client.loop_start()
         wait_for(lambda: self._subscribed)
 
     def _on_message(self, client: Any, data: Any, message: mqtt.MQTTMessage) -> None:
         _, _, kind, *rest = message.topic.split("/")
-        self.order.append(kind)
         if kind == "thumbnail":
             self.thumbnails[rest[0]] = message.payload
+            self.order.append((kind, rest[0]))
             return
         kept = {"alert": self.alerts, "status": self.statuses, "health": self.health, "reply": self.replies, "log": self.logs}
         if kind in kept:
             kept[kind].append(json.loads(message.payload))
+        if kind == "alert":
+            self.payloads.append(message.payload)
+        self.order.append((kind, self.alerts[-1]["properties"]["sequence"] if kind == "alert" else None))
 
     def say(self, kind: str, content: dict[str, Any], *, device: str = "uav-1", retain: bool = False) -> None:
         """Publish something to a device."""
@@ -72,12 +90,12 @@ class Ground:
 
 
 @pytest.fixture
-def listen() -> Iterator[Callable[[int], Ground]]:
-    """Begin to listen to the broker on a port."""
+def listen() -> Iterator[Callable[..., Ground]]:
+    """Begin to listen to the broker on a port, with the arguments of `Ground`."""
     grounds: list[Ground] = []
 
-    def begin(port: int) -> Ground:
-        grounds.append(Ground(port))
+    def begin(port: int, **options: Any) -> Ground:
+        grounds.append(Ground(port, **options))
         return grounds[-1]
 
     yield begin
