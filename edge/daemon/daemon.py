@@ -165,6 +165,8 @@ class Daemon:
         Raises:
             EngineError: No engine works any more.
         """
+        if once:
+            self._recorder.hurry()
         find = self._thread("find", lambda: self._find(once=once))
         lanes = [self._thread("classify", lane.run) for lane in self._lanes]
         record = self._thread("record", self._recorder.run)
