@@ -9,13 +9,13 @@ Its store is one SQLite file; `Received` reads it from the test while the progra
 from __future__ import annotations
 
 import argparse
-import heapq
 import json
 import signal
 import sqlite3
 import subprocess
 import sys
 import time
+from bisect import bisect_left
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -29,7 +29,7 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 from tests.conftest import PROJECT
 
 MISSING_MAX = 1000
-"""An acknowledgement names no more than so many."""
+"""An acknowledgement names no more than so many runs of sequences."""
 
 _ACK_PAUSE_S = 0.1
 
@@ -79,9 +79,9 @@ class Store:
         self._database.execute("PRAGMA journal_mode = WAL")
         self._database.execute("PRAGMA synchronous = OFF")
         self._database.executescript(_SCHEMA)
-        # Of each device's journals: the greatest sequence that came, and those below it that did not.
+        # Of each device's journals: the greatest sequence that came, and first and last of the runs below it that did not.
         self._highest: dict[tuple[str, str], int] = defaultdict(int)
-        self._missing: dict[tuple[str, str], set[int]] = defaultdict(set)
+        self._missing: dict[tuple[str, str], list[tuple[int, int]]] = defaultdict(list)
         for device, journal, sequence in self._database.execute("SELECT device, journal, sequence FROM alerts"):
             self._note(device, journal, sequence)
 
@@ -117,8 +117,9 @@ class Store:
 
     def acknowledgement(self, device: str, journal: str) -> dict[str, Any]:
         """What the device may count as stored: all up to a sequence but those that are named."""
-        missing = heapq.nsmallest(MISSING_MAX + 1, self._missing[device, journal])
-        through = self._highest[device, journal] if len(missing) <= MISSING_MAX else missing.pop() - 1
+        runs = self._missing[device, journal]
+        through = self._highest[device, journal] if len(runs) <= MISSING_MAX else runs[MISSING_MAX][0] - 1
+        missing = [first if first == last else [first, last] for first, last in runs[:MISSING_MAX]]
         return {"schema": 1, "journal": journal, "through": through, "missing": missing}
 
     def _keep_alert(self, device: str, payload: bytes) -> tuple[str, str]:
@@ -143,10 +144,16 @@ class Store:
         return alert_id, journal
 
     def _note(self, device: str, journal: str, sequence: int) -> None:
-        highest = self._highest[device, journal]
-        self._missing[device, journal].update(range(highest + 1, sequence))
-        self._missing[device, journal].discard(sequence)
-        self._highest[device, journal] = max(highest, sequence)
+        highest, runs = self._highest[device, journal], self._missing[device, journal]
+        if sequence > highest:
+            self._highest[device, journal] = sequence
+            if sequence > highest + 1:
+                runs.append((highest + 1, sequence - 1))
+            return
+        at = bisect_left(runs, sequence, key=lambda run: run[1])
+        if at < len(runs) and runs[at][0] <= sequence:
+            first, last = runs[at]
+            runs[at : at + 1] = [run for run in ((first, sequence - 1), (sequence + 1, last)) if run[0] <= run[1]]
 
     def _fault(self, fault: str) -> None:
         self._database.execute("INSERT INTO faults VALUES (?)", (fault,))
