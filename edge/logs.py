@@ -35,7 +35,7 @@ _TERMINAL_FORMAT = "%(levelname)s %(message)s"
 # A datagram may hold 200 kB by the kernel's default. A longer value than this is cut.
 _VALUE_MAX_BYTES = 32_768
 _CUT = b" [cut]"
-_GROUND_TEXT_MAX = 500
+_GROUND_TEXT_MAX = 2_000
 
 
 def set_up_logging(

@@ -6,12 +6,12 @@ import logging
 
 from edge.bundle import BundleError
 from edge.commands import CommandGate, Refusal
-from edge.config import Config
+from edge.config import Config, ConfigError
 from edge.daemon.pause import Pause
 from edge.daemon.pictures import Pictures
 from edge.daemon.service import Service
 from edge.health import Conditions
-from edge.journal import Journal, JournalFullError
+from edge.journal import Journal, JournalError, JournalFullError
 from edge.messages import (
     CommandMessage,
     ReplyMessage,
@@ -26,6 +26,7 @@ from edge.messages import (
 )
 from edge.messages import Pause as PauseCommand
 from edge.model import store_of, trust_of
+from edge.text import one_line
 from edge.uplink import Uplink
 
 _log = logging.getLogger(__name__)
@@ -81,15 +82,15 @@ class Commands:
         _log.warning("command %s: %s", command.id, command.name)
         try:
             result = self._do(command)
-        except (CommandError, BundleError, JournalFullError) as error:
+        except (CommandError, BundleError, ConfigError, JournalError, OSError) as error:
             _log.error("command %s: %s: %s", command.id, command.name, error)
-            return self._reply(command.id, command.name, reason=str(error))
+            return self._reply(command.id, command.name, reason=one_line(error))
         return self._reply(command.id, command.name, result=result)
 
     def _do(self, command: CommandMessage) -> Result | None:
         """
         Raises:
-            CommandError, BundleError, JournalFullError: It cannot be done.
+            CommandError, BundleError, ConfigError, JournalError, OSError: It cannot be done.
         """
         match command:
             case SetThreshold():

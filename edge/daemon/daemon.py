@@ -174,9 +174,9 @@ class Daemon:
         house = self._thread("house", self._keep_house)
         follow = self._thread("models", lambda: self._models.watch(self._stopping))
         self._running = True
+        metrics = self._serve_metrics()
         self._uplink.start()
         self._conditions.announce()
-        metrics = self._serve_metrics()
         for thread in (find, *lanes, record, health, house, follow):
             thread.start()
         try:
@@ -187,7 +187,7 @@ class Daemon:
         finally:
             self.stop()
             deadline = time.monotonic() + _STOP_S
-            for thread in (find, *lanes, follow, house):
+            for thread in (find, *lanes, follow, house, health):
                 thread.join(max(0.0, deadline - time.monotonic()))
             self._end_recording(record, deadline)
             self._running = False
@@ -197,7 +197,8 @@ class Daemon:
             self._report.leave(msgspec.structs.replace(self.status(), state="offline", reasons=["stopped"]))
             self._logs.close()
             self._models.close()
-            if not any(thread.is_alive() for thread in (find, *lanes, record, house)):
+            at_work = [thread for thread in (find, *lanes, record, house, health) if thread.is_alive()]
+            if not at_work and not self._uplink.is_at_work:
                 self._journal.close()
             self.unfinished = is_at_work() or any(thread.is_alive() for thread in (find, *lanes, record, house, follow))
         if self._error is not None:

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import logging
 import sqlite3
 import threading
+import zlib
 from collections.abc import Collection, Sequence
 
 from edge.journal.database import Database
 from edge.journal.packing import pack, unpack
 from edge.journal.records import WaitingAlert
 
+_log = logging.getLogger(__name__)
+
 # So many deliveries are noted before the mark below which all are is written, too.
 _MARK_EVERY = 500
+# What `delivered` says of an alert that cannot be read any more.
+_DAMAGED = 2
 
 
 class Alerts:
@@ -20,10 +26,12 @@ class Alerts:
     Attributes:
         last_sequence: Number of the newest; 0 before the first.
         waiting: How many are not delivered yet.
+        damaged: How many could not be read, since the journal was opened.
     """
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self.damaged = 0
         self._counting = threading.Lock()
         with database.reading() as connection:
             # Where housekeeping has forgotten all of them, their numbers are not given out again.
@@ -75,7 +83,27 @@ class Alerts:
                 " ORDER BY sequence DESC LIMIT ?",
                 (low, high, limit),
             ).fetchall()
-        return [WaitingAlert(sequence, unpack(message)) for sequence, message in rows]
+        found, damaged = [], []
+        for sequence, message in rows:
+            try:
+                found.append(WaitingAlert(sequence, unpack(message)))
+            except zlib.error as error:
+                _log.critical("journal: alert %d is damaged and lost: %s", sequence, error)
+                damaged.append(sequence)
+        if damaged:
+            self._give_up(damaged)
+            return found or self.newest(low, min(damaged) - 1, limit)
+        return found
+
+    def _give_up(self, damaged: list[int]) -> None:
+        """What cannot be read must not keep the others from being sent."""
+        with self._database.writing() as connection:
+            connection.executemany(
+                "UPDATE alerts SET delivered = ? WHERE sequence = ?", [(_DAMAGED, sequence) for sequence in damaged]
+            )
+        self.damaged += len(damaged)
+        with self._counting:
+            self.waiting -= len(damaged)
 
     def lowest(self) -> int:
         """The least number that there is; 0: none below 1."""
@@ -122,26 +150,35 @@ class Alerts:
             settled = self._settle(connection)
         return self._delivered(marked, settled)
 
-    def ask_again(self, first: int, last: int) -> int:
+    def ask_again(self, runs: Sequence[tuple[int, int]]) -> int:
         """Have alerts wait again that were delivered, those of them that are still there; returns how many.
+
+        Args:
+            runs: First and last of runs of numbers.
 
         Raises:
             JournalFullError: There is no room.
         """
-        if first > min(last, self.last_sequence) or not self._has_delivered(first, last):
+        wanted = [(first, last) for first, last in runs if self._has_delivered(first, last)]
+        if not wanted:
             return 0
+        marked = 0
         with self._database.writing() as connection:
-            marked = connection.execute(
-                "UPDATE alerts SET delivered = 0 WHERE sequence BETWEEN ? AND ? AND delivered = 1", (first, last)
-            ).rowcount
-            if marked and first <= self._settled:
-                self._settled = first - 1
+            for first, last in wanted:
+                marked += connection.execute(
+                    "UPDATE alerts SET delivered = 0 WHERE sequence BETWEEN ? AND ? AND delivered = 1", (first, last)
+                ).rowcount
+            lowest = min(first for first, _ in wanted)
+            if lowest <= self._settled:
+                self._settled = lowest - 1
                 self._note(connection, self._settled)
         with self._counting:
             self.waiting += marked
         return marked
 
     def _has_delivered(self, first: int, last: int) -> bool:
+        if first > min(last, self.last_sequence):
+            return False
         with self._database.reading() as connection:
             query = "SELECT 1 FROM alerts WHERE sequence BETWEEN ? AND ? AND delivered = 1 LIMIT 1"
             return connection.execute(query, (first, last)).fetchone() is not None

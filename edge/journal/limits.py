@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sqlite3
 import time
@@ -16,6 +17,8 @@ _MOST_CHUNKS = 200
 # Once it is too large it is made a little smaller than it may be, and not again for each frame.
 _ENOUGH = 0.95
 _DAY_MS = 86_400_000
+_AGE_LOOK_S = 3600.0
+_LOWEST = -(2**62)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +41,10 @@ class Housekeeping:
         self._database = database
         self._thumbnails = thumbnails
         self._limits = limits
+        # How far the alerts, and the frames, were looked at.
+        self._alerts_after = _LOWEST
+        self._frames_after = 0
+        self._aged_at = -math.inf
 
     def tidy(self) -> str | None:
         """Forget what has to be forgotten.
@@ -48,7 +55,9 @@ class Housekeeping:
         Raises:
             JournalFullError: There is no room on the disk, not even for that.
         """
+        self._alerts_after = _LOWEST
         self._forget_old()
+        self._alerts_after = _LOWEST
         used = self._used_bytes()
         if used <= self._limits.max_bytes:
             return None
@@ -66,8 +75,9 @@ class Housekeeping:
         )
 
     def _forget_old(self) -> None:
-        if self._limits.max_age_days is None:
+        if self._limits.max_age_days is None or time.monotonic() - self._aged_at < _AGE_LOOK_S:
             return
+        self._aged_at = time.monotonic()
         before_ms = time.time_ns() // 1_000_000 - round(self._limits.max_age_days * _DAY_MS)
         for forget in (self._forget_history, self._forget_frames):
             for _ in range(_MOST_CHUNKS):
@@ -87,19 +97,26 @@ class Housekeeping:
             last = self._oldest_frames(connection, before_ms)
             if last is None:
                 return False
-            removed = 0
-            connection.execute(
-                "INSERT OR REPLACE INTO facts SELECT 'forgotten', max(sequence) FROM alerts HAVING max(sequence) > 0"
-            )
-            for table, condition in (("observations", ""), ("alerts", " AND delivered = 1")):
-                key = "observation" if table == "observations" else "sequence"
-                # In the order of their keys, which is that of their frames.
-                query = (
-                    f"DELETE FROM {table} WHERE {key} IN"  # noqa: S608 - our own tables
-                    f" (SELECT {key} FROM {table} WHERE frame <= ?{condition} ORDER BY {key} LIMIT {_CHUNK})"
+            removed = connection.execute(
+                "DELETE FROM observations WHERE observation IN"
+                " (SELECT observation FROM observations WHERE frame <= ? ORDER BY observation LIMIT ?)",
+                (last, _CHUNK),
+            ).rowcount
+            # In the order of their keys, which is that of their frames. Those that wait are not looked at for each piece.
+            alerts = connection.execute(
+                "SELECT sequence FROM alerts WHERE sequence > ? AND frame <= ? AND delivered > 0 ORDER BY sequence LIMIT ?",
+                (self._alerts_after, last, _CHUNK),
+            ).fetchall()
+            if alerts:
+                self._alerts_after = alerts[-1][0]
+                # Numbers that were given out are never given out again.
+                connection.execute(
+                    "INSERT INTO facts SELECT 'forgotten', max(sequence) FROM alerts WHERE true"
+                    " ON CONFLICT (name) DO UPDATE SET value = excluded.value"
+                    " WHERE CAST(excluded.value AS INTEGER) > CAST(value AS INTEGER)"
                 )
-                removed += connection.execute(query, (last,)).rowcount
-        return removed > 0
+                connection.executemany("DELETE FROM alerts WHERE sequence = ?", alerts)
+        return removed > 0 or bool(alerts)
 
     def _oldest_frames(self, connection: sqlite3.Connection, before_ms: int | None) -> int | None:
         """The last of the oldest frames that have anything to be forgotten."""
@@ -107,7 +124,10 @@ class Housekeeping:
             row[0]
             for row in (
                 connection.execute("SELECT frame FROM observations ORDER BY observation LIMIT 1").fetchone(),
-                connection.execute("SELECT frame FROM alerts WHERE delivered = 1 ORDER BY sequence LIMIT 1").fetchone(),
+                connection.execute(
+                    "SELECT frame FROM alerts WHERE sequence > ? AND delivered > 0 ORDER BY sequence LIMIT 1",
+                    (self._alerts_after,),
+                ).fetchone(),
             )
             if row
         ]
@@ -130,22 +150,31 @@ class Housekeeping:
         Returns:
             Whether there may be more.
         """
-        with self._database.writing() as connection:
-            start = connection.execute("SELECT value FROM facts WHERE name = 'frames_looked_at'").fetchone()
-            after = int(start[0]) if start else 0
+        with self._database.reading() as connection:
             first = connection.execute("SELECT frame FROM observations ORDER BY observation LIMIT 1").fetchone()
             rows = connection.execute(
                 "SELECT frame, path, name, recorded_ms FROM frames JOIN sources USING (source)"
                 " WHERE frame > ? AND frame < ? AND frame < (SELECT max(frame) FROM frames) ORDER BY frame LIMIT ?",
-                (after, first[0] if first else 2**62, _CHUNK),
+                (self._frames_after, first[0] if first else 2**62, _CHUNK),
             ).fetchall()
-            rows = [row for row in rows if before_ms is None or row[3] < before_ms]
-            gone = [frame for frame, path, name, _ in rows if not os.path.lexists(os.path.join(path, name))]
-            connection.executemany("DELETE FROM frames WHERE frame = ?", [(frame,) for frame in gone])
-            looked = rows[-1][0] if rows else 0
-            if after or looked:
-                connection.execute("INSERT OR REPLACE INTO facts VALUES ('frames_looked_at', ?)", (str(looked),))
+        rows = [row for row in rows if before_ms is None or row[3] < before_ms]
+        there = {path: _is_there(path) for path in {row[1] for row in rows}}
+        gone = [frame for frame, path, name, _ in rows if there[path] and not os.path.lexists(os.path.join(path, name))]
+        if gone:
+            with self._database.writing() as connection:
+                connection.executemany("DELETE FROM frames WHERE frame = ?", [(frame,) for frame in gone])
+        self._frames_after = rows[-1][0] if rows else 0
         return bool(rows)
 
     def _forget_thumbnails(self, before_ms: int | None) -> bool:
         return self._thumbnails.drop_oldest(_CHUNK) > 0
+
+
+def _is_there(source: str) -> bool:
+    """Whether a folder is there; where a stick is mounted that was pulled out lies an empty one."""
+    try:
+        with os.scandir(source) as entries:
+            return next(entries, None) is not None
+    except OSError:
+        # A camera is no folder, and its frames do not come again.
+        return "://" in source or not source.startswith("/") or source.startswith("/dev/")

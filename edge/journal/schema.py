@@ -162,7 +162,7 @@ def _from_1(database: sqlite3.Connection) -> None:
         INSERT INTO facts SELECT name, value FROM facts_1;
         INSERT INTO sources (path) SELECT DISTINCT source FROM frames_1;
         INSERT INTO models (name, version, sha256)
-            SELECT DISTINCT rtrim(rtrim(model, '0123456789'), '-'),
+            SELECT DISTINCT substr(model, 1, length(rtrim(model, '0123456789')) - 1),
                 CAST(substr(model, length(rtrim(model, '0123456789')) + 1) AS INTEGER), '' FROM observations_1;
         INSERT INTO engines (name, device) SELECT DISTINCT engine, device FROM observations_1;
         INSERT INTO frames SELECT frame, NULL, sources.source, name, size_bytes, modified_ns, overflight_ms(recorded_at),
@@ -177,5 +177,9 @@ def _from_1(database: sqlite3.Connection) -> None:
             model, engine, inference_ms, delivered, overflight_pack(message) FROM alerts_1 JOIN moved USING (observation)
         """,
     )
+    for table in ("frames", "alerts"):
+        (before,), (after,) = (database.execute(f"SELECT count(*) FROM {name}").fetchone() for name in (f"{table}_1", table))  # noqa: S608
+        if before != after:
+            raise sqlite3.NotSupportedError(f"cannot be converted: of {before} {table} {before - after} would be lost")
     for table in ("moved", "alerts_1", "observations_1", "frames_1", "facts_1"):
         database.execute(f"DROP TABLE {table}")

@@ -25,6 +25,9 @@ _log = logging.getLogger(__name__)
 _REFUSED_RETRY_S = 300.0
 _LOOK_S = 1.0
 _DROP_TOGETHER = 32
+_PICTURES_MAX = 4
+# That of a picture that was asked for: it is of no alert.
+_NO_ALERT = 0
 _LOGS_AT_ONCE = 20
 
 
@@ -67,10 +70,11 @@ class Bulk:
         self._acknowledged: deque[tuple[int, ReasonCode]] = deque()
         self._under_way: tuple[int, Thumbnail] | None = None
         self._sent: list[int] = []
+        self._pictures: deque[Thumbnail] = deque(maxlen=_PICTURES_MAX)
         self._retry_at = 0.0
         self._lock = threading.Lock()
         self._link: Link | None = None
-        if self._thumbnails is not None or logs is not None:
+        if self._thumbnails is not None or logs is not None or "snapshot" in config.commands:
             self._link = Link(
                 config,
                 f"overflight-{device}-bulk",
@@ -84,6 +88,11 @@ class Bulk:
         """Begin to connect."""
         if self._link is not None:
             self._link.start()
+
+    def send_picture(self, picture: str, jpeg: bytes) -> None:
+        """Have a picture sent that was asked for."""
+        self._pictures.append(Thumbnail(_NO_ALERT, picture, jpeg))
+        self._wake()
 
     def stop(self) -> None:
         """End the connection; nobody calls `send` any more."""
@@ -109,7 +118,7 @@ class Bulk:
         if self._link is None or not self._link.is_connected or self._under_way is not None:
             return None
         pauses = [_LOOK_S] if self._logs is not None else []
-        if self._thumbnails is not None and self._thumbnails.waiting:
+        if self._pictures or (self._thumbnails is not None and self._thumbnails.waiting):
             pauses.append(max(self._retry_at - time.monotonic(), self._budget.wait_s(1), 0.05))
         return min(pauses, default=None)
 
@@ -133,7 +142,8 @@ class Bulk:
                 _log.warning("uplink: the broker refuses pictures: %s", reason)
                 self._retry_at = time.monotonic() + _REFUSED_RETRY_S
                 continue
-            self._sent.append(under_way[1].sequence)
+            if under_way[1].sequence != _NO_ALERT:
+                self._sent.append(under_way[1].sequence)
             if len(self._sent) >= _DROP_TOGETHER:
                 self._drop_sent()
 
@@ -144,28 +154,38 @@ class Bulk:
         try:
             self._journal.thumbnails.drop(self._sent)
         except JournalFullError as error:
-            # They are sent once more, and overwrite what is there.
             _log.error("uplink: %s", error)
+            self._retry_at = time.monotonic() + _LOOK_S
+            return
         self._sent = []
 
     def _send_thumbnail(self, link: Link) -> bool:
         """Send the newest picture. False: there is none that could be sent, however much room there was."""
-        if self._thumbnails is None or not self._thumbnails.waiting or time.monotonic() < self._retry_at:
+        if time.monotonic() < self._retry_at:
             return False
-        thumbnail = self._thumbnails.newest(leave_out=self._sent)
+        thumbnail = self._pictures[0] if self._pictures else self._newest()
         if thumbnail is None:
-            # All are sent, or wait for their alerts.
-            self._drop_sent()
-            self._retry_at = time.monotonic() + _LOOK_S
             return False
         if self._budget.wait_s(len(thumbnail.jpeg)) > 0:
             return True
         message_id = link.publish(topic(self._device, f"thumbnail/{thumbnail.alert}"), thumbnail.jpeg, qos=1)
         if message_id is not None:
+            if thumbnail.sequence == _NO_ALERT:
+                self._pictures.popleft()
             with self._lock:
                 self._under_way = (message_id, thumbnail)
             self._budget.spend(len(thumbnail.jpeg))
         return True
+
+    def _newest(self) -> Thumbnail | None:
+        if self._thumbnails is None or not self._thumbnails.waiting or len(self._sent) >= 2 * _DROP_TOGETHER:
+            return None
+        thumbnail = self._thumbnails.newest(leave_out=self._sent)
+        if thumbnail is None:
+            # All are sent, or wait for their alerts.
+            self._drop_sent()
+            self._retry_at = time.monotonic() + _LOOK_S
+        return thumbnail
 
     def _send_logs(self, link: Link, logs: LogSource) -> None:
         for _ in range(_LOGS_AT_ONCE):

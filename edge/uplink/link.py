@@ -22,6 +22,12 @@ _log = logging.getLogger(__name__)
 # A stop waits so long for the end of the connection.
 _STOP_S = 0.35
 _RECEIVE_MAX = 65_535
+# MQTT 5, 2.1.4: more than that no message can have.
+_PACKET_MAX_BYTES = 268_435_460
+# What may be in the head of a message, its topic included.
+_HEAD_BYTES = 200
+# Acknowledgements are the largest that are meant for a device; a broker that knows it keeps larger ones.
+_ARRIVING_MAX_BYTES = 512 << 10
 # So long the broker keeps commands and acknowledgements for a device whose link is down.
 _SESSION_S = 3600
 
@@ -33,6 +39,7 @@ class Link:
     Attributes:
         is_connected: Whether the broker has accepted the connection.
         receive_maximum: How many messages the broker takes before it has acknowledged one.
+        largest_payload: Bytes of the largest message that it takes.
     """
 
     def __init__(
@@ -62,6 +69,7 @@ class Link:
         self._failed = failed
         self.is_connected = False
         self.receive_maximum = _RECEIVE_MAX
+        self.largest_payload = _PACKET_MAX_BYTES - _HEAD_BYTES
         self._tries = 0
         self._was_refused = False
         self._stopping = False
@@ -85,7 +93,8 @@ class Link:
         """
 
         def on_message(client: Any, data: Any, message: Any) -> None:
-            arrived(message.topic, message.payload, message.retain)
+            if len(message.payload) <= _ARRIVING_MAX_BYTES:
+                arrived(message.topic, message.payload, message.retain)
 
         def on_subscribe(client: Any, data: Any, message_id: int, reasons: list[ReasonCode], properties: Any) -> None:
             for name, reason in zip(topics, reasons, strict=False):
@@ -110,6 +119,7 @@ class Link:
             # What comes from the ground while the link is down for a moment is not lost.
             options["properties"] = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
             options["properties"].SessionExpiryInterval = _SESSION_S
+            options["properties"].MaximumPacketSize = _ARRIVING_MAX_BYTES
         self._condition(f"not connected to {self._config.url} yet")
         self._client.connect_async(
             str(address.hostname), address.port or PORTS[address.scheme], self._config.keepalive_s, **options
@@ -156,6 +166,7 @@ class Link:
             self._condition(f"broker refuses the connection: {reason}")
             return
         self.receive_maximum = getattr(properties, "ReceiveMaximum", _RECEIVE_MAX)
+        self.largest_payload = getattr(properties, "MaximumPacketSize", _PACKET_MAX_BYTES) - _HEAD_BYTES
         self._tries = 0
         # paho would send what it kept after what is said now: an old status would be the last word. The journal keeps alerts.
         self._client.drop_out_messages()

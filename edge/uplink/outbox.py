@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict, deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from edge.journal import Journal, WaitingAlert
 from edge.messages import AckMessage
@@ -153,6 +153,14 @@ class Outbox:
         """How many are done and not noted."""
         return len(self._done)
 
+    def is_alert(self, message_id: int) -> bool:
+        """Whether a message that is under way is an alert."""
+        return message_id in self._outstanding
+
+    def pass_over(self) -> None:
+        """Leave out the next alert until the next connection: this broker does not take one as large."""
+        self._drop_first()
+
     def stored(self, acknowledgement: AckMessage) -> int:
         """The ground station has stored alerts, and misses some.
 
@@ -160,24 +168,26 @@ class Outbox:
             How many alerts are delivered by that.
 
         Raises:
+            ValueError: It speaks of alerts that were never decided.
             JournalFullError: There is no room; the station says it again.
         """
         if acknowledgement.journal != self._journal.id:
             return 0
         alerts = self._journal.alerts
+        if acknowledgement.through > alerts.last_sequence:
+            raise ValueError(f"speaks of alert {acknowledgement.through}, and the newest is {alerts.last_sequence}")
         count = 0
         if self._stored_within_s is not None:
             count = alerts.deliver_through(acknowledgement.through, acknowledgement.runs)
-            self._heard = True
-            if count:
+            if count or not self._heard:
                 self._pause_s = self._stored_within_s
                 self._again_at = self._clock() + self._pause_s if alerts.waiting else None
-        for first, last in acknowledgement.runs:
-            self.ask_again(first, last)
+            self._heard = True
+        self._wait_again(acknowledgement.runs)
         return count
 
     def ask_again(self, first: int, last: int) -> int:
-        """Have alerts sent again, those of them that the journal still has.
+        """Have alerts sent again at once, those of them that the journal still has.
 
         Returns:
             How many of them were delivered.
@@ -185,9 +195,17 @@ class Outbox:
         Raises:
             JournalFullError: There is no room.
         """
-        count = self._journal.alerts.ask_again(first, last)
-        # What was sent a moment ago is passed over when its turn comes.
-        self._add(max(1, first), min(last, self._known))
+        for sequence in [sequence for sequence in self._sent_at if first <= sequence <= last]:
+            del self._sent_at[sequence]
+        return self._wait_again([(first, last)])
+
+    def _wait_again(self, runs: Sequence[tuple[int, int]]) -> int:
+        count = self._journal.alerts.ask_again(runs)
+        for first, last in runs:
+            # What was sent a moment ago is passed over when its turn comes.
+            self._add(max(1, first), min(last, self._known))
+        if self._stored_within_s is not None and self._again_at is None and self._journal.alerts.waiting:
+            self._again_at = self._clock() + self._pause_s
         return count
 
     def wait_s(self) -> float | None:

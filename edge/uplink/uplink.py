@@ -33,10 +33,10 @@ _MARK_TOGETHER = 512
 _MARK_WITHIN_S = 3.0
 _MARK_RETRY_S = 1.0
 _REFUSED_RETRY_S = 30.0
-# A status that waited so long goes before a backlog of alerts: the ground must know that there is one.
-_STATUS_WAITS_S = 5.0
+# What waited so long goes before a backlog of alerts: the ground must know that there is one.
+_NOTICES_WAIT_S = 5.0
 _REPLIES_MAX = 100
-_PICTURES_MAX = 4
+_ARRIVED_MAX = 200
 # A stop waits so long for the last acknowledgements.
 _STOP_S = 0.35
 
@@ -101,19 +101,23 @@ class Uplink:
         self._bulk = Bulk(config, device, journal, self._budget, logs, wake=self._wake.set, failed=failed)
         self.delivered = 0
         self._acknowledged: deque[tuple[int, ReasonCode]] = deque()
-        self._arrived: deque[tuple[str, bytes, bool]] = deque()
-        self._announce_since: float | None = None
+        self._arrived: deque[tuple[str, bytes, bool]] = deque(maxlen=_ARRIVED_MAX)
+        self._announcing = False
+        self._notices_since: float | None = None
         # On this connection, but for its time.
         self._said: StatusMessage | None = None
         self._health: HealthMessage | None = None
         self._replies: deque[ReplyMessage] = deque(maxlen=_REPLIES_MAX)
-        self._pictures: deque[tuple[str, bytes]] = deque(maxlen=_PICTURES_MAX)
         self._mark_at = 0.0
         self._retry_at: float | None = None
         self._restart = False
         self._why_no_link: str | None = None
         self._why_denied: str | None = None
         self._why_refused: str | None = None
+        self._why_too_large: str | None = None
+        self._why_strange: str | None = None
+        # Those that the broker has not acknowledged.
+        self._notices_out: set[int] = set()
         self._journal_full = False
         self._hurried = False
         self._stopping = False
@@ -137,8 +141,7 @@ class Uplink:
 
     def announce(self) -> None:
         """Publish the status, retained, soon. While the link is down that waits for the next connection."""
-        if self._announce_since is None:
-            self._announce_since = time.monotonic()
+        self._announcing = True
         self._wake.set()
 
     def publish_health(self, message: HealthMessage) -> None:
@@ -158,9 +161,8 @@ class Uplink:
         return self._budget.spent_bytes
 
     def send_picture(self, picture: str, jpeg: bytes) -> None:
-        """Publish a picture that the ground has asked for, soon."""
-        self._pictures.append((picture, jpeg))
-        self._wake.set()
+        """Publish a picture that the ground has asked for, when there is room."""
+        self._bulk.send_picture(picture, jpeg)
 
     def ask_again(self, first: int, last: int) -> int:
         """Have alerts sent again that were delivered; returns how many. To be called by a command.
@@ -169,6 +171,11 @@ class Uplink:
             JournalFullError: There is no room in the journal to note it.
         """
         return self._outbox.ask_again(first, last)
+
+    @property
+    def is_at_work(self) -> bool:
+        """Whether its thread still runs: the journal must stay open."""
+        return self._thread.is_alive()
 
     def stop(self) -> None:
         """Say that the device is offline and end the connection, within about a second."""
@@ -206,7 +213,7 @@ class Uplink:
         self._say()
 
     def _say(self) -> None:
-        self._condition(self._why_refused or self._why_denied or self._why_no_link)
+        self._condition(self._why_refused or self._why_too_large or self._why_denied or self._why_no_link or self._why_strange)
 
     # The thread
 
@@ -220,6 +227,8 @@ class Uplink:
                     # The link may be another one now, and what is under way when it breaks goes once more.
                     self._window = Window()
                     self._said = None
+                    self._notices_out.clear()
+                    self._why_too_large = None
                     self._outbox.begin_again()
                 self._take()
                 self._note_done()
@@ -251,15 +260,17 @@ class Uplink:
         while self._acknowledged:
             message_id, reason = self._acknowledged.popleft()
             if reason.is_failure:
+                self._notices_out.discard(message_id)
                 self._take_refusal(message_id, reason)
                 continue
             self._window.acknowledged()
-            if self._why_refused is not None:
+            self._notices_out.discard(message_id)
+            if self._why_refused is not None and self._outbox.is_alert(message_id):
                 self._why_refused = None
                 self._say()
             if self._outbox.acknowledged(message_id) is not None and self._outbox.done == 1:
                 self._mark_at = time.monotonic() + _MARK_WITHIN_S
-        while self._arrived:
+        while self._arrived and not self._stopping:
             name, payload, retained = self._arrived.popleft()
             if name == topic(self._device, "ack"):
                 self._take_ack(payload)
@@ -279,11 +290,16 @@ class Uplink:
         try:
             message: AckMessage = decode_ack(payload)
             self.delivered += self._outbox.stored(message)
+            self._why_strange = None
         except msgspec.DecodeError as error:
             _log.warning("uplink: acknowledgement of the ground station: %s", one_line(error))
+        except ValueError as error:
+            # Of another device, or this journal was put back from an older copy: it counts for nothing.
+            self._why_strange = f"the acknowledgement of the ground station {error}"
         except JournalFullError as error:
             # The station says it again, and the alerts are sent again until then.
             _log.error("uplink: %s: an acknowledgement is not noted", error)
+        self._say()
 
     def _note_done(self, *, at_once: bool = False) -> None:
         """Write deliveries into the journal, many at once: each is a write to the memory card."""
@@ -303,17 +319,22 @@ class Uplink:
 
     @property
     def _has_notices(self) -> bool:
-        return self._announce_since is not None or self._health is not None or bool(self._replies or self._pictures)
+        return self._announcing or self._health is not None or bool(self._replies)
 
     def _send(self) -> None:
         if self._retry_at is not None and time.monotonic() >= self._retry_at:
             self._retry_at = None
-        waited_s = 0.0 if self._announce_since is None else time.monotonic() - self._announce_since
-        if waited_s > _STATUS_WAITS_S:
-            self._send_notices()
+        if not self._has_notices:
+            self._notices_since = None
+        elif self._notices_since is None:
+            self._notices_since = time.monotonic()
+        elif time.monotonic() - self._notices_since > _NOTICES_WAIT_S and self._budget.wait_s() == 0:
+            # One of each: the backlog goes on.
+            self._notices_since = None
+            self._send_notices(replies=1)
         if self._retry_at is None and not self._send_alerts():
             return
-        self._send_notices()
+        self._send_notices(replies=_REPLIES_MAX)
 
     def _send_alerts(self) -> bool:
         """Publish alerts until the window is full. False: the budget is spent, and more wait."""
@@ -324,6 +345,11 @@ class Uplink:
                 return True
             if self._budget.wait_s() > 0:
                 return False
+            if not self._has_room:
+                return True
+            if len(alert.message) > self._link.largest_payload:
+                self._too_large(len(alert.message))
+                continue
             message_id = self._link.publish(topic(self._device, "alert"), alert.message, qos=1)
             if message_id is None:
                 return True
@@ -331,25 +357,37 @@ class Uplink:
             self._budget.spend(len(alert.message))
         return True
 
-    def _send_notices(self) -> None:
-        """Publish status, answers and health, as far as the budget goes."""
-        if self._announce_since is not None and self._budget.wait_s() == 0:
-            self._announce_since = None
+    def _too_large(self, size: int) -> None:
+        """Leave an alert out that the broker does not take, before it keeps the others from being sent."""
+        self._outbox.pass_over()
+        self._why_too_large = f"the broker takes messages of {self._link.largest_payload} bytes, and an alert has {size}"
+        _log.error("uplink: %s", self._why_too_large)
+        self._say()
+
+    def _send_notices(self, replies: int) -> None:
+        """Publish status, answers and health, as far as the budget goes, and the broker takes them."""
+        if self._announcing and self._budget.wait_s() == 0 and self._has_room:
+            self._announcing = False
             status = self._status()
             if msgspec.structs.replace(status, at="") != self._said:
                 self._publish("status", status, qos=1, retain=True)
                 self._said = msgspec.structs.replace(status, at="")
-        while self._replies and self._budget.wait_s() == 0:
+        for _ in range(replies):
+            if not self._replies or self._budget.wait_s() > 0 or not self._has_room:
+                break
             self._publish("reply", self._replies.popleft(), qos=1)
-        while self._pictures and self._budget.wait_s() == 0:
-            picture, jpeg = self._pictures.popleft()
-            self._link.publish(topic(self._device, f"thumbnail/{picture}"), jpeg, qos=1)
-            self._budget.spend(len(jpeg))
         if self._health is not None and self._budget.wait_s() == 0:
             message, self._health = self._health, None
             self._publish("health", message, qos=0)
 
     def _publish(self, kind: str, message: msgspec.Struct, *, qos: int, retain: bool = False) -> None:
         payload = encode(message)
-        self._link.publish(topic(self._device, kind), payload, qos=qos, retain=retain)
+        message_id = self._link.publish(topic(self._device, kind), payload, qos=qos, retain=retain)
+        if qos and message_id is not None:
+            self._notices_out.add(message_id)
         self._budget.spend(len(payload))
+
+    @property
+    def _has_room(self) -> bool:
+        """Whether the broker takes one more before it has acknowledged others."""
+        return self._outbox.outstanding + len(self._notices_out) < self._link.receive_maximum

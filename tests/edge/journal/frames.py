@@ -16,6 +16,10 @@ MODEL = ModelName("terrain-damage", 3, "ab" * 32)
 PIXELS = np.zeros((8, 8, 3), np.uint8)
 
 
+# Not a folder: frames of a camera do not come again.
+CAMERA = "rtsp://camera"
+
+
 def key_of(name: str, source: str = "/inbox") -> FrameKey:
     """The key of a frame with this name."""
     return FrameKey(source, name, 4096, 1_795_255_200_000_000_000)
@@ -45,15 +49,15 @@ def quiet(name: str, source: str = "/inbox") -> FrameRecord:
     )
 
 
-def failed(name: str, outcome: Outcome) -> FrameRecord:
+def failed(name: str, outcome: Outcome, source: str = "/inbox") -> FrameRecord:
     """A frame that was not observed."""
-    return FrameRecord(key_of(name), None, outcome, "not an image")
+    return FrameRecord(key_of(name, source), None, outcome, "not an image")
 
 
-def fill(journal: Journal, count: int) -> None:
+def fill(journal: Journal, count: int, source: str = "/inbox") -> None:
     """Record as many more frames with an alert, in one transaction."""
     first = journal.alerts.last_sequence + 1
-    journal.record([alerting(f"{number}.jpeg") for number in range(first, first + count)])
+    journal.record([alerting(f"{number}.jpeg", source) for number in range(first, first + count)])
 
 
 def waiting_sequences(journal: Journal) -> list[int]:

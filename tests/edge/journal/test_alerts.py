@@ -98,9 +98,9 @@ def test_an_alert_that_there_is_not_yet_cannot_be_delivered(journal: Journal) ->
 def test_what_is_asked_for_again_waits_again(journal: Journal) -> None:
     fill(journal, 10)
     journal.alerts.deliver_through(10, [])
-    assert journal.alerts.ask_again(3, 4) == 2
-    assert journal.alerts.ask_again(4, 5) == 1
-    assert journal.alerts.ask_again(11, 20) == journal.alerts.ask_again(5, 4) == 0
+    assert journal.alerts.ask_again([(3, 4)]) == 2
+    assert journal.alerts.ask_again([(4, 5)]) == 1
+    assert journal.alerts.ask_again([(11, 20)]) == journal.alerts.ask_again([(5, 4)]) == 0
     assert (waiting_sequences(journal), journal.alerts.waiting, journal.alerts.first_waiting) == ([3, 4, 5], 3, 3)
 
 
@@ -115,7 +115,7 @@ def test_the_mark_is_never_beyond_an_alert_that_waits_over_restarts(path: Path, 
     with again(path) as journal:
         assert journal.alerts.waiting == 1300 - count
         assert journal.alerts.first_waiting <= count + 1
-        assert journal.alerts.ask_again(7, 7) == 1
+        assert journal.alerts.ask_again([(7, 7)]) == 1
         assert journal.alerts.first_waiting <= 7
     assert settled_on_disk(path) < 7
     with again(path) as journal:
@@ -166,7 +166,7 @@ def test_whatever_is_delivered_and_asked_for_the_journal_agrees_with_a_set(steps
                 assert journal.alerts.deliver_through(through, missing) == len(gone)
                 waiting -= gone
             elif action == "ask again":
-                assert journal.alerts.ask_again(first, first + length) == len(numbers - waiting)
+                assert journal.alerts.ask_again([(first, first + length)]) == len(numbers - waiting)
                 waiting |= numbers
             else:
                 journal.close()
@@ -176,3 +176,16 @@ def test_whatever_is_delivered_and_asked_for_the_journal_agrees_with_a_set(steps
             assert journal.alerts.last_sequence == last
         assert waiting_sequences(journal) == sorted(waiting)
         journal.close()
+
+
+def test_an_alert_that_is_damaged_does_not_keep_the_others_from_being_sent(
+    journal: Journal, caplog: pytest.LogCaptureFixture
+) -> None:
+    journal.record([alerting(str(number)) for number in range(3)])
+    with journal._database.writing() as connection:
+        connection.execute("UPDATE alerts SET message = zeroblob(200) WHERE sequence = 2")
+    assert [alert.sequence for alert in journal.alerts.newest(1, 3, 10)] == [3, 1]
+    assert "alert 2 is damaged and lost" in caplog.text
+    assert (journal.alerts.waiting, journal.alerts.damaged) == (2, 1)
+    journal.alerts.deliver([1, 3])
+    assert journal.alerts.waiting == 0

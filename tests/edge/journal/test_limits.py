@@ -4,15 +4,24 @@ from __future__ import annotations
 
 import sqlite3
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from edge.journal import Journal, JournalFullError, Limits, read_counts
-from tests.edge.journal.frames import alerting, failed, fill, key_of, quiet, waiting_sequences
+from tests.edge.journal import frames
+from tests.edge.journal.frames import CAMERA, waiting_sequences
 
 SMALL = Limits(max_bytes=1, max_age_days=None)
 DAY_MS = 86_400_000
+
+# Of a folder that is not there nothing is forgotten.
+alerting = partial(frames.alerting, source=CAMERA)
+quiet = partial(frames.quiet, source=CAMERA)
+failed = partial(frames.failed, source=CAMERA)
+fill = partial(frames.fill, source=CAMERA)
+key_of = partial(frames.key_of, source=CAMERA)
 
 
 def make_older(path: Path, days: float, up_to: int) -> None:
@@ -175,3 +184,24 @@ def test_a_journal_that_cannot_be_written_says_so_when_it_is_tidied(journal: Jou
     journal._database._connection.execute("PRAGMA query_only = 1")
     with pytest.raises(JournalFullError):
         journal.housekeeping(SMALL).tidy()
+
+
+def test_of_a_stick_that_was_pulled_out_no_frame_is_forgotten(journal: Journal, tmp_path: Path) -> None:
+    for source in (tmp_path / "gone", tmp_path / "empty"):
+        journal.record([frames.quiet(f"{number}", source=str(source)) for number in range(50)])
+    (tmp_path / "empty").mkdir()
+    journal.housekeeping(Limits(1, None)).tidy()
+    assert journal.outcome_of(frames.key_of("7", str(tmp_path / "gone"))) == "observed"
+    assert journal.outcome_of(frames.key_of("7", str(tmp_path / "empty"))) == "observed"
+
+
+def test_numbers_are_never_given_out_again_whatever_was_forgotten(path: Path) -> None:
+    with closing(Journal(path, "uav-1")) as journal:
+        journal.record([alerting(str(number)) for number in range(100)])
+        journal.alerts.deliver(range(51, 101))
+        for _ in range(2):
+            journal.housekeeping(Limits(1, None)).tidy()
+            journal.record([quiet("later")])
+    with closing(Journal(path, "uav-1")) as journal:
+        assert journal.alerts.last_sequence == 100
+        assert journal.alerts.waiting == 50

@@ -37,7 +37,7 @@ def test_the_sequence_and_the_frames_go_on_where_they_were(path: Path) -> None:
         assert journal.record([alerting("0.jpeg")]) == 0
         assert journal.record([alerting("4.jpeg")]) == 1
         fill(journal, 0)
-        assert journal.alerts.ask_again(1, 1) == 1
+        assert journal.alerts.ask_again([(1, 1)]) == 1
     with closing(Journal(path, "uav-1")) as journal:
         assert waiting_sequences(journal) == [1, 2, 4, 6, 8, 10, 11]
 

@@ -172,7 +172,11 @@ def test_an_acknowledgement_of_another_journal_counts_for_nothing(
 def test_an_acknowledgement_of_what_there_is_not_counts_for_nothing(journal: Journal, outbox: Outbox, link: FakeLink) -> None:
     fill(journal, 2)
     link.carry()
-    assert outbox.stored(ack(journal, 1_000_000, [(500, 900_000)])) == 2
+    # Of another copy of this journal, or of nobody's: what it says of 1 and 2 counts for nothing, either.
+    with pytest.raises(ValueError, match="speaks of alert 1000000, and the newest is 2"):
+        outbox.stored(ack(journal, 1_000_000, [(500, 900_000)]))
+    assert waiting_sequences(journal) == [1, 2]
+    outbox.stored(ack(journal, 2))
     fill(journal, 1)
     assert link.carry() == [3]
     assert waiting_sequences(journal) == [3]
