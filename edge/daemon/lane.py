@@ -6,8 +6,10 @@ import queue
 import threading
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias
+from dataclasses import dataclass, replace
+from typing import TypeAlias
+
+import numpy as np
 
 from edge.capture.directory import DirectorySource, FileChangedError, FoundFile
 from edge.capture.headers import ImageError, IncompleteImageError
@@ -23,14 +25,12 @@ from edge.position import Locator
 from edge.records import Frame, Observation, Prediction, Tile
 from edge.text import one_line
 
-if TYPE_CHECKING:
-    pass
-
 Found: TypeAlias = "queue.Queue[FoundFile | None]"
 Recorded: TypeAlias = "queue.Queue[list[tuple[FoundFile, FrameRecord | None]] | None]"
 """What became of the files of a request, None for one that vanished before it was read; a None by itself ends the stage."""
 
 _LOOK_S = 0.2
+_NO_PIXELS = np.empty((0, 0, 3), np.uint8)
 
 
 class Lane:
@@ -156,7 +156,9 @@ class Lane:
 
     def _record(self, serving: Serving, frame: Frame, prediction: Prediction, total_ms: float) -> FrameRecord:
         tile = Tile(0, 0, frame.width, frame.height)
-        observation = Observation(frame, tile, prediction, self._locator.locate(frame))
+        # Hundreds of records may wait for the journal, which needs no pixels.
+        kept = replace(frame, pixels=_NO_PIXELS, exif={})
+        observation = Observation(kept, tile, prediction, self._locator.locate(frame))
         alert = serving.triage.decide(observation)
         picture = None if alert is None else self._pictures.of_alert(frame, tile)
         return FrameRecord(
