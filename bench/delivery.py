@@ -9,11 +9,13 @@ receiver is another machine's work. The machine may be shared, so the ratio tell
 from __future__ import annotations
 
 import argparse
+import os
 import statistics
 import sys
 import tempfile
 import threading
 import time
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -96,11 +98,7 @@ def _decide_one_by_one(path: Path, url: str, alerts: int) -> list[float]:
 
 @contextmanager
 def _uplink(journal: Journal, url: str) -> Iterator[Uplink]:
-    """One that runs while the block lasts; a defect of it ends the program with its error."""
-
-    def fail(error: BaseException) -> None:
-        raise error
-
+    """One that runs while the block lasts."""
     uplink = Uplink(
         UplinkConfig(url=url),
         _DEVICE,
@@ -108,13 +106,19 @@ def _uplink(journal: Journal, url: str) -> Iterator[Uplink]:
         status=lambda: StatusMessage(_DEVICE, "online", [], "0", rfc3339(utc_now())),
         condition=lambda reason: None,
         connected=lambda: None,
-        failed=fail,
+        failed=_end,
     )
     uplink.start()
     try:
         yield uplink
     finally:
         uplink.stop()
+
+
+def _end(error: BaseException) -> None:
+    """The end of the uplink's thread, without which nothing would ever be delivered."""
+    traceback.print_exception(error)
+    os._exit(1)
 
 
 def _publish(messages: list[bytes], url: str) -> float:
