@@ -165,6 +165,8 @@ class Daemon:
         Raises:
             EngineError: No engine works any more.
         """
+        if once:
+            self._recorder.hurry()
         find = self._thread("find", lambda: self._find(once=once))
         lanes = [self._thread("classify", lane.run) for lane in self._lanes]
         record = self._thread("record", self._recorder.run)
@@ -274,6 +276,7 @@ class Daemon:
 
     def _deliver(self, deliver_s: float, progress: Progress | None) -> None:
         """Wait until every alert is delivered, or the broker has taken none for too long."""
+        self._uplink.hurry()
         waiting, changed = self._journal.alerts.waiting, time.monotonic()
         while self._journal.alerts.waiting and time.monotonic() - changed < deliver_s and not self._stopping.is_set():
             if self._journal.alerts.waiting != waiting:

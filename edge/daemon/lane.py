@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
@@ -24,6 +24,9 @@ from edge.messages import rfc3339
 from edge.position import Locator
 from edge.records import Frame, Observation, Prediction, Tile
 from edge.text import one_line
+
+if TYPE_CHECKING:
+    pass
 
 Found: TypeAlias = "queue.Queue[FoundFile | None]"
 Recorded: TypeAlias = "queue.Queue[list[tuple[FoundFile, FrameRecord | None]] | None]"
@@ -156,9 +159,9 @@ class Lane:
 
     def _record(self, serving: Serving, frame: Frame, prediction: Prediction, total_ms: float) -> FrameRecord:
         tile = Tile(0, 0, frame.width, frame.height)
-        # Hundreds of records may wait for the journal, which needs no pixels.
-        kept = replace(frame, pixels=_NO_PIXELS, exif={})
-        observation = Observation(kept, tile, prediction, self._locator.locate(frame))
+        # Records wait for each other before they are written: without their pixels.
+        seen = replace(frame, pixels=_NO_PIXELS, exif={})
+        observation = Observation(seen, tile, prediction, self._locator.locate(frame))
         alert = serving.triage.decide(observation)
         picture = None if alert is None else self._pictures.of_alert(frame, tile)
         return FrameRecord(

@@ -50,7 +50,11 @@ class Alerts:
             self.waiting += count
 
     def rescue(self, messages: Sequence[bytes]) -> None:
-        """Take in undelivered alerts of a damaged journal, as they are."""
+        """Take in undelivered alerts of a damaged journal, as they are, the oldest first.
+
+        Raises:
+            JournalFullError: There is no room.
+        """
         if not messages:
             return
         with self._database.writing() as connection:
@@ -58,7 +62,7 @@ class Alerts:
             connection.executemany(
                 "INSERT INTO alerts (sequence, frame, tile, label, probabilities, model, engine, inference_ms, message)"
                 " VALUES (?, 0, '', '', '', 0, 0, 0, ?)",
-                [(first - number, pack(message)) for number, message in enumerate(messages, 1)],
+                [(first - number, pack(message)) for number, message in enumerate(reversed(messages), 1)],
             )
         with self._counting:
             self.waiting += len(messages)

@@ -14,11 +14,14 @@ from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from edge.journal.errors import JournalError, JournalFullError
 from edge.journal.owner import Owner, sync_folder
 from edge.journal.packing import unpack
 from edge.journal.schema import prepare
-from edge.messages import rfc3339, utc_now
+from edge.messages import decode_alert, rfc3339, utc_now
+from edge.text import one_line
 
 _log = logging.getLogger(__name__)
 
@@ -28,7 +31,11 @@ _ROOM_BYTES = 65_536
 _CHECK_S = 0.25
 _CHECK_STEPS = 10_000
 _NOTE = ".damaged"
-_FILES = ("", "-wal", "-shm")
+# Names the journal that is set aside until its alerts are taken over: a crash in between must not lose them.
+_RESCUE = ".rescue"
+_READABLE = "delivered = 0 AND typeof(message) = 'blob'"
+# The file itself is moved last: it never stands without its log.
+_FILES = ("-wal", "-shm", "")
 
 
 class Database:
@@ -52,6 +59,7 @@ class Database:
         self.rescued: list[bytes] = []
         self._owner = Owner(path)
         try:
+            self._go_on_rescuing()
             self._connection = self._open()
         except BaseException:
             self._owner.close(well=False)
@@ -63,6 +71,20 @@ class Database:
         with self._lock:
             self._connection.close()
         self._owner.close(well=not self._is_damaged)
+
+    def forget_rescued(self) -> None:
+        """Note that what was rescued is kept.
+
+        Raises:
+            JournalError: It cannot be noted.
+        """
+        self.rescued = []
+        if self.set_aside is None:
+            return
+        try:
+            Path(f"{self.path}{_RESCUE}").unlink()
+        except OSError as error:
+            raise JournalError(f"journal {self.path}: {error.strerror}") from error
 
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
@@ -102,15 +124,16 @@ class Database:
                 self._is_damaged = True
                 with suppress(OSError):
                     Path(f"{self.path}{_NOTE}").touch()
-                raise JournalError(f"journal {self.path}: is damaged: {error}") from error
+                raise JournalError(f"journal {self.path}: is damaged: {one_line(error)}") from error
             raise
 
     def _open(self) -> sqlite3.Connection:
         try:
             return self._connect()
-        except sqlite3.DatabaseError as error:
-            if _is_damage(error):
-                _log.critical("journal %s: is damaged: %s", self.path, error)
+        except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
+            # What SQLite says of damage may quote it.
+            if isinstance(error, UnicodeDecodeError) or _is_damage(error):
+                _log.critical("journal %s: is damaged: %s", self.path, one_line(error))
                 self._begin_anew()
                 return self._open_new()
             raise self._explained(error) from error
@@ -143,8 +166,8 @@ class Database:
 
     def _explained(self, error: sqlite3.DatabaseError) -> JournalError:
         if self.path.parent.is_dir() and shutil.disk_usage(self.path.parent).free < _ROOM_BYTES:
-            return JournalFullError(f"journal {self.path}: no room on the disk ({error})")
-        return JournalError(f"journal {self.path}: {error}")
+            return JournalFullError(f"journal {self.path}: no room on the disk ({one_line(error)})")
+        return JournalError(f"journal {self.path}: {one_line(error)}")
 
     def _begin_anew(self) -> None:
         """Set a damaged journal aside, with what belongs to it, and take out of it what the ground has to know.
@@ -152,16 +175,48 @@ class Database:
         Raises:
             JournalError: It cannot be moved.
         """
-        stamp = rfc3339(utc_now()).replace(":", "").replace("-", "").replace(".", "")
-        aside = self.path.with_name(f"{self.path.name}.damaged-{stamp}")
+        aside = self._name_aside()
         try:
+            with open(f"{self.path}{_RESCUE}", "w", encoding="utf-8") as file:
+                file.write(aside.name)
+                file.flush()
+                os.fsync(file.fileno())
+            self._move(aside)
+        except OSError as error:
+            raise JournalError(f"journal {self.path}: is damaged and cannot be set aside: {error.strerror}") from error
+        self._rescue(aside)
+
+    def _go_on_rescuing(self) -> None:
+        """Do what a crash may have left undone of `_begin_anew`.
+
+        Raises:
+            JournalError: The damaged journal cannot be moved.
+        """
+        try:
+            name = Path(f"{self.path}{_RESCUE}").read_text("utf-8")
+            # Empty: nothing was moved yet.
+            if name:
+                self._move(self.path.with_name(name))
+                self._rescue(self.path.with_name(name))
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise JournalError(f"journal {self.path}: what is left of a damaged one: {error.strerror}") from error
+
+    def _name_aside(self) -> Path:
+        stamp = rfc3339(utc_now()).replace(":", "").replace("-", "").replace(".", "")
+        return self.path.with_name(f"{self.path.name}.damaged-{stamp}")
+
+    def _move(self, aside: Path) -> None:
+        if not os.path.lexists(aside):
+            sync_folder(self.path.parent)
             for suffix in _FILES:
                 if os.path.lexists(f"{self.path}{suffix}"):
                     os.rename(f"{self.path}{suffix}", f"{aside}{suffix}")
-            Path(f"{self.path}{_NOTE}").unlink(missing_ok=True)
-            sync_folder(self.path.parent)
-        except OSError as error:
-            raise JournalError(f"journal {self.path}: is damaged and cannot be set aside: {error.strerror}") from error
+        Path(f"{self.path}{_NOTE}").unlink(missing_ok=True)
+        sync_folder(self.path.parent)
+
+    def _rescue(self, aside: Path) -> None:
         self.set_aside = aside
         self.rescued = _undelivered(aside)
         _log.critical("journal %s: set aside as %s; %d undelivered alerts rescued", self.path, aside.name, len(self.rescued))
@@ -199,10 +254,15 @@ def _undelivered(path: Path) -> list[bytes]:
     """The messages that can be read from both ends of a damaged journal, each once, oldest first."""
     found: dict[int, bytes] = {}
     for order in ("ASC", "DESC"):
-        with suppress(sqlite3.DatabaseError, zlib.error), closing(sqlite3.connect(path)) as database:
+        with suppress(sqlite3.DatabaseError, UnicodeDecodeError), closing(sqlite3.connect(path)) as database:
+            # A view that cannot be read is no reason not to read the alerts.
+            database.execute("PRAGMA writable_schema = ON")
             version = database.execute("PRAGMA user_version").fetchone()[0]
-            query = f"SELECT sequence, message FROM alerts WHERE delivered = 0 ORDER BY sequence {order}"  # noqa: S608
+            query = f"SELECT sequence, message FROM alerts WHERE {_READABLE} ORDER BY sequence {order}"  # noqa: S608
             rows: Iterator[Any] = database.execute(query)
             for sequence, message in rows:
-                found.setdefault(sequence, message if version == 1 else unpack(message))
+                with suppress(zlib.error, msgspec.DecodeError):
+                    unpacked = message if version == 1 else unpack(message)
+                    decode_alert(unpacked)
+                    found.setdefault(sequence, unpacked)
     return [found[sequence] for sequence in sorted(found)]

@@ -6,6 +6,7 @@ observations and its alerts are one transaction. Alerts are numbered without gap
 
 from __future__ import annotations
 
+import logging
 import os
 import sqlite3
 import time
@@ -16,6 +17,7 @@ import msgspec
 
 from edge.journal.alerts import Alerts
 from edge.journal.database import Database
+from edge.journal.errors import JournalFullError
 from edge.journal.limits import Housekeeping, Limits
 from edge.journal.memory import Memory
 from edge.journal.packing import pack
@@ -24,6 +26,8 @@ from edge.journal.schema import OUTCOMES, milliseconds
 from edge.journal.thumbnails import Thumbnails
 from edge.messages import alert_message, encode
 from edge.records import Alert, FrameKey, ModelName, Observation, Outcome
+
+_log = logging.getLogger(__name__)
 
 _UNAVAILABLE = OUTCOMES.index("unavailable")
 _OBSERVATION = "frame, tile, label, probabilities, latitude, longitude, altitude_m, fix_source, model, engine, inference_ms"
@@ -59,6 +63,8 @@ class Journal:
                 self.id = str(connection.execute("SELECT value FROM facts WHERE name = 'journal'").fetchone()[0])
             self.alerts = Alerts(self._database)
             self.alerts.rescue(self._database.rescued)
+            self.rescued = len(self._database.rescued)
+            self._database.forget_rescued()
             self.thumbnails = Thumbnails(self._database)
             self.memory = Memory(self._database)
             self._names: dict[tuple[object, ...], int] = {}
@@ -67,11 +73,10 @@ class Journal:
             self._database.close()
             raise
         self.set_aside = self._database.set_aside
-        self.rescued = len(self._database.rescued)
 
     def housekeeping(self, limits: Limits) -> Housekeeping:
         """What keeps it within limits."""
-        return Housekeeping(self._database, limits)
+        return Housekeeping(self._database, self.thumbnails, limits)
 
     def close(self) -> None:
         """Fold the write-ahead log into the file and let go of it."""
@@ -94,6 +99,18 @@ class Journal:
         Raises:
             JournalFullError: There is no room; nothing was kept, and the same call may be made again.
         """
+        kept = list(frames)
+        try:
+            return self._record(kept, pictures=True)
+        except JournalFullError as error:
+            if not any(frame.thumbnails for frame in kept):
+                raise
+            # Alerts say all that is needed, and may find room where their pictures do not.
+            count = self._record(kept, pictures=False)
+            _log.warning("%s: kept without pictures", error)
+            return count
+
+    def _record(self, frames: list[FrameRecord], *, pictures: bool) -> int:
         first: int = self.alerts.last_sequence
         sequence = first
         thumbnails: list[Thumbnail] = []
@@ -103,13 +120,15 @@ class Journal:
                     number = self._insert(connection, frame)
                     if number is not None:
                         sequence = self._insert_results(connection, number, frame, sequence, thumbnails)
+                if pictures:
+                    self.thumbnails.insert(connection, thumbnails)
         except BaseException:
             # Names that were new in there are not.
             self._names.clear()
             raise
         self.alerts.added(sequence - first)
-        if thumbnails:
-            self.thumbnails.add(thumbnails)
+        if pictures:
+            self.thumbnails.added(len(thumbnails))
         return sequence - first
 
     def outcome_of(self, key: FrameKey) -> Outcome | None:

@@ -8,6 +8,7 @@ import time
 from dataclasses import dataclass
 
 from edge.journal.database import Database
+from edge.journal.thumbnails import Thumbnails
 
 _CHUNK = 500
 # The rest comes the next time.
@@ -33,8 +34,9 @@ class Limits:
 class Housekeeping:
     """Forgets in small pieces, so that frames do not wait for long."""
 
-    def __init__(self, database: Database, limits: Limits) -> None:
+    def __init__(self, database: Database, thumbnails: Thumbnails, limits: Limits) -> None:
         self._database = database
+        self._thumbnails = thumbnails
         self._limits = limits
 
     def tidy(self) -> str | None:
@@ -89,7 +91,7 @@ class Housekeeping:
             connection.execute(
                 "INSERT OR REPLACE INTO facts SELECT 'forgotten', max(sequence) FROM alerts HAVING max(sequence) > 0"
             )
-            for table, condition in (("observations", ""), ("alerts", " AND delivered = 1 AND sequence > 0")):
+            for table, condition in (("observations", ""), ("alerts", " AND delivered = 1")):
                 key = "observation" if table == "observations" else "sequence"
                 # In the order of their keys, which is that of their frames.
                 query = (
@@ -105,9 +107,7 @@ class Housekeeping:
             row[0]
             for row in (
                 connection.execute("SELECT frame FROM observations ORDER BY observation LIMIT 1").fetchone(),
-                connection.execute(
-                    "SELECT frame FROM alerts WHERE delivered = 1 AND sequence > 0 ORDER BY sequence LIMIT 1"
-                ).fetchone(),
+                connection.execute("SELECT frame FROM alerts WHERE delivered = 1 ORDER BY sequence LIMIT 1").fetchone(),
             )
             if row
         ]
@@ -116,13 +116,16 @@ class Housekeeping:
         last = min(oldest) + _CHUNK
         if before_ms is None:
             return int(last)
-        row = connection.execute(
-            "SELECT max(frame) FROM frames WHERE frame BETWEEN ? AND ? AND recorded_ms < ?", (min(oldest), last, before_ms)
-        ).fetchone()
-        return None if row[0] is None else int(row[0])
+        # Frames that are forgotten themselves, while their alerts waited, were old.
+        young = connection.execute(
+            "SELECT min(frame) FROM frames WHERE frame BETWEEN ? AND ? AND recorded_ms >= ?", (min(oldest), last, before_ms)
+        ).fetchone()[0]
+        return int(last) if young is None else int(young) - 1
 
     def _forget_frames(self, before_ms: int | None) -> bool:
         """Forget the oldest frames whose files are gone; one that is still there would be classified once more.
+
+        The newest one stays, whose number would be given again.
 
         Returns:
             Whether there may be more.
@@ -133,7 +136,7 @@ class Housekeeping:
             first = connection.execute("SELECT frame FROM observations ORDER BY observation LIMIT 1").fetchone()
             rows = connection.execute(
                 "SELECT frame, path, name, recorded_ms FROM frames JOIN sources USING (source)"
-                " WHERE frame > ? AND frame < ? ORDER BY frame LIMIT ?",
+                " WHERE frame > ? AND frame < ? AND frame < (SELECT max(frame) FROM frames) ORDER BY frame LIMIT ?",
                 (after, first[0] if first else 2**62, _CHUNK),
             ).fetchall()
             rows = [row for row in rows if before_ms is None or row[3] < before_ms]
@@ -145,8 +148,4 @@ class Housekeeping:
         return bool(rows)
 
     def _forget_thumbnails(self, before_ms: int | None) -> bool:
-        with self._database.writing() as connection:
-            removed = connection.execute(
-                f"DELETE FROM thumbnails WHERE sequence IN (SELECT sequence FROM thumbnails ORDER BY sequence LIMIT {_CHUNK})"  # noqa: S608
-            ).rowcount
-        return removed > 0
+        return self._thumbnails.drop_oldest(_CHUNK) > 0

@@ -7,6 +7,8 @@ import time
 from edge.journal.database import Database
 
 _DAY_MS = 86_400_000
+# Keeps what is kept here apart from the facts of the journal itself.
+_PREFIX = "kept "
 
 
 class Memory:
@@ -34,7 +36,7 @@ class Memory:
     def fact(self, name: str) -> str | None:
         """What was kept under a name; None: nothing."""
         with self._database.reading() as connection:
-            row = connection.execute("SELECT value FROM facts WHERE name = ?", (name,)).fetchone()
+            row = connection.execute("SELECT value FROM facts WHERE name = ?", (_PREFIX + name,)).fetchone()
         return None if row is None else str(row[0])
 
     def keep(self, name: str, value: str | None) -> None:
@@ -45,6 +47,6 @@ class Memory:
         """
         with self._database.writing() as connection:
             if value is None:
-                connection.execute("DELETE FROM facts WHERE name = ?", (name,))
+                connection.execute("DELETE FROM facts WHERE name = ?", (_PREFIX + name,))
             else:
-                connection.execute("INSERT OR REPLACE INTO facts VALUES (?, ?)", (name, value))
+                connection.execute("INSERT OR REPLACE INTO facts VALUES (?, ?)", (_PREFIX + name, value))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import sqlite3
+from collections.abc import Sequence
 
 from edge.journal.database import Database
 from edge.journal.records import Thumbnail
@@ -22,31 +23,38 @@ class Thumbnails:
         self._database = database
         self.waiting = self._count()
 
-    def add(self, thumbnails: Iterable[Thumbnail]) -> None:
-        """Keep pictures; the oldest beyond `MOST` are dropped.
-
-        Raises:
-            JournalFullError: There is no room.
-        """
-        with self._database.writing() as connection:
-            connection.executemany(
-                "INSERT OR REPLACE INTO thumbnails VALUES (?, ?, ?)",
-                [(each.sequence, each.alert, each.jpeg) for each in thumbnails],
-            )
+    def insert(self, connection: sqlite3.Connection, thumbnails: Sequence[Thumbnail]) -> None:
+        """Keep pictures, within a transaction; the oldest beyond `MOST` are dropped."""
+        if not thumbnails:
+            return
+        connection.executemany(
+            "INSERT OR REPLACE INTO thumbnails VALUES (?, ?, ?)",
+            [(each.sequence, each.alert, each.jpeg) for each in thumbnails],
+        )
+        if self.waiting + len(thumbnails) > MOST:
             connection.execute(
                 "DELETE FROM thumbnails WHERE sequence <="
                 " (SELECT sequence FROM thumbnails ORDER BY sequence DESC LIMIT 1 OFFSET ?)",
                 (MOST,),
             )
-        self.waiting = self._count()
 
-    def newest(self) -> Thumbnail | None:
-        """The newest one whose alert is delivered; None: there is none."""
+    def added(self, count: int) -> None:
+        """Count pictures that a transaction has added."""
+        self.waiting = self._count() if self.waiting + count > MOST else self.waiting + count
+
+    def newest(self, leave_out: Sequence[int] = ()) -> Thumbnail | None:
+        """The newest one whose alert is delivered, or forgotten since; None: there is none.
+
+        Args:
+            leave_out: Not one of these, and of few numbers at most.
+        """
+        marks = ", ".join("?" * len(leave_out))
         with self._database.reading() as connection:
-            row = connection.execute(
-                "SELECT sequence, alert, jpeg FROM thumbnails JOIN alerts USING (sequence) WHERE delivered = 1"
-                " ORDER BY sequence DESC LIMIT 1"
-            ).fetchone()
+            query = (
+                "SELECT sequence, alert, jpeg FROM thumbnails LEFT JOIN alerts USING (sequence)"  # noqa: S608 - question marks
+                f" WHERE coalesce(delivered, 1) AND sequence NOT IN ({marks}) ORDER BY sequence DESC LIMIT 1"
+            )
+            row = connection.execute(query, tuple(leave_out)).fetchone()
         return None if row is None else Thumbnail(*row)
 
     def drop(self, sequences: Sequence[int]) -> None:
@@ -58,6 +66,19 @@ class Thumbnails:
         with self._database.writing() as connection:
             connection.executemany("DELETE FROM thumbnails WHERE sequence = ?", [(sequence,) for sequence in sequences])
         self.waiting = self._count()
+
+    def drop_oldest(self, count: int) -> int:
+        """Forget some for want of room; returns how many.
+
+        Raises:
+            JournalFullError: There is no room.
+        """
+        with self._database.writing() as connection:
+            dropped = connection.execute(
+                "DELETE FROM thumbnails WHERE sequence IN (SELECT sequence FROM thumbnails ORDER BY sequence LIMIT ?)", (count,)
+            ).rowcount
+        self.waiting = self._count()
+        return dropped
 
     def _count(self) -> int:
         with self._database.reading() as connection:

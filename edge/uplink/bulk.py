@@ -23,7 +23,8 @@ _log = logging.getLogger(__name__)
 
 # A broker that refuses pictures is asked again after so long.
 _REFUSED_RETRY_S = 300.0
-_LOGS_LOOK_S = 1.0
+_LOOK_S = 1.0
+_DROP_TOGETHER = 32
 _LOGS_AT_ONCE = 20
 
 
@@ -65,6 +66,7 @@ class Bulk:
         self._wake = wake
         self._acknowledged: deque[tuple[int, ReasonCode]] = deque()
         self._under_way: tuple[int, Thumbnail] | None = None
+        self._sent: list[int] = []
         self._retry_at = 0.0
         self._lock = threading.Lock()
         self._link: Link | None = None
@@ -84,7 +86,9 @@ class Bulk:
             self._link.start()
 
     def stop(self) -> None:
-        """End the connection."""
+        """End the connection; nobody calls `send` any more."""
+        self._take()
+        self._drop_sent()
         if self._link is not None:
             self._link.stop()
 
@@ -104,7 +108,7 @@ class Bulk:
         """Seconds until `send` may have something to do without being woken; None: it has not."""
         if self._link is None or not self._link.is_connected or self._under_way is not None:
             return None
-        pauses = [_LOGS_LOOK_S] if self._logs is not None else []
+        pauses = [_LOOK_S] if self._logs is not None else []
         if self._thumbnails is not None and self._thumbnails.waiting:
             pauses.append(max(self._retry_at - time.monotonic(), self._budget.wait_s(1), 0.05))
         return min(pauses, default=None)
@@ -129,18 +133,30 @@ class Bulk:
                 _log.warning("uplink: the broker refuses pictures: %s", reason)
                 self._retry_at = time.monotonic() + _REFUSED_RETRY_S
                 continue
-            try:
-                self._journal.thumbnails.drop([under_way[1].sequence])
-            except JournalFullError as error:
-                # It is sent once more, and overwrites what is there.
-                _log.error("uplink: %s", error)
+            self._sent.append(under_way[1].sequence)
+            if len(self._sent) >= _DROP_TOGETHER:
+                self._drop_sent()
+
+    def _drop_sent(self) -> None:
+        """Forget pictures that the broker has, several at once: each time is a write to the memory card."""
+        if not self._sent:
+            return
+        try:
+            self._journal.thumbnails.drop(self._sent)
+        except JournalFullError as error:
+            # They are sent once more, and overwrite what is there.
+            _log.error("uplink: %s", error)
+        self._sent = []
 
     def _send_thumbnail(self, link: Link) -> bool:
         """Send the newest picture. False: there is none that could be sent, however much room there was."""
         if self._thumbnails is None or not self._thumbnails.waiting or time.monotonic() < self._retry_at:
             return False
-        thumbnail = self._thumbnails.newest()
+        thumbnail = self._thumbnails.newest(leave_out=self._sent)
         if thumbnail is None:
+            # All are sent, or wait for their alerts.
+            self._drop_sent()
+            self._retry_at = time.monotonic() + _LOOK_S
             return False
         if self._budget.wait_s(len(thumbnail.jpeg)) > 0:
             return True

@@ -75,10 +75,7 @@ class Outbox:
 
     def next(self) -> WaitingAlert | None:
         """The alert to be sent now, which stays the next one until `sent` is called; None: there is none."""
-        last = self._journal.alerts.last_sequence
-        if last > self._known:
-            self._add(self._known + 1, last)
-            self._known = last
+        self._take_new()
         while True:
             while self._next and self._is_under_way(self._next[0].sequence):
                 self._drop_first()
@@ -91,6 +88,19 @@ class Outbox:
             if not self._next:
                 self._to_send.cut_above(low - 1)
 
+    def _take_new(self) -> None:
+        """Put alerts that were decided since the last look before those that were read."""
+        last = self._journal.alerts.last_sequence
+        if last <= self._known:
+            return
+        first, self._known = self._known + 1, last
+        self._to_send.add(first, last)
+        if last - first >= _READ_TOGETHER:
+            # They are read when their turn comes, and the others after them.
+            self._next.clear()
+        elif self._next:
+            self._next.extendleft(reversed(self._journal.alerts.newest(first, last, _READ_TOGETHER)))
+
     def sent(self, message_id: int) -> None:
         """Note that the next alert was sent."""
         sequence = self._next[0].sequence
@@ -100,7 +110,7 @@ class Outbox:
             self._sent_at[sequence] = self._clock()
             self._sent_at.move_to_end(sequence)
             self._forget_sent()
-            if self._again_at is None:
+            if self._again_at is None or self._again_at <= self._clock():
                 self._again_at = self._clock() + self._pause_s
 
     def acknowledged(self, message_id: int) -> int | None:
@@ -161,7 +171,7 @@ class Outbox:
             self._heard = True
             if count:
                 self._pause_s = self._stored_within_s
-                self._again_at = self._clock() + self._pause_s
+                self._again_at = self._clock() + self._pause_s if alerts.waiting else None
         for first, last in acknowledgement.runs:
             self.ask_again(first, last)
         return count
@@ -182,7 +192,7 @@ class Outbox:
 
     def wait_s(self) -> float | None:
         """Seconds until `repeat` has something to do; None: it has not."""
-        if self._again_at is None or not self._journal.alerts.waiting:
+        if self._again_at is None or self._to_send or not self._journal.alerts.waiting:
             return None
         return max(0.0, self._again_at - self._clock())
 

@@ -29,8 +29,8 @@ from edge.uplink.window import Window
 _log = logging.getLogger(__name__)
 
 # Deliveries are marked in the journal so many at once, or when the oldest has waited so long.
-_MARK_TOGETHER = 64
-_MARK_WITHIN_S = 0.05
+_MARK_TOGETHER = 512
+_MARK_WITHIN_S = 3.0
 _MARK_RETRY_S = 1.0
 _REFUSED_RETRY_S = 30.0
 # A status that waited so long goes before a backlog of alerts: the ground must know that there is one.
@@ -115,6 +115,7 @@ class Uplink:
         self._why_denied: str | None = None
         self._why_refused: str | None = None
         self._journal_full = False
+        self._hurried = False
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name="uplink", daemon=True)
 
@@ -127,6 +128,11 @@ class Uplink:
 
     def wake(self) -> None:
         """Tell that the journal holds new alerts."""
+        self._wake.set()
+
+    def hurry(self) -> None:
+        """Note deliveries at once from now on: somebody waits for the end."""
+        self._hurried = True
         self._wake.set()
 
     def announce(self) -> None:
@@ -282,7 +288,7 @@ class Uplink:
     def _note_done(self, *, at_once: bool = False) -> None:
         """Write deliveries into the journal, many at once: each is a write to the memory card."""
         done = self._outbox.done
-        together = (done >= _MARK_TOGETHER or not self._outbox.outstanding) and not self._journal_full
+        together = (done >= _MARK_TOGETHER or self._hurried) and not self._journal_full
         if not done or not (at_once or together or time.monotonic() >= self._mark_at):
             return
         try:

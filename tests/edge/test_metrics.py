@@ -87,6 +87,8 @@ def test_every_number_is_there_in_base_units(shown: Shown) -> None:
         ("overflight_rejected_total", ()): 1,
         ("overflight_alerts_total", ()): 3,
         ("overflight_alerts_waiting", ()): 2,
+        ("overflight_thumbnails_waiting", ()): 0,
+        ("overflight_uplink_bytes_per_second", ()): 0,
         ("overflight_frames_per_second", ()): 4.5,
         ("overflight_queues", ("found",)): 5,
         ("overflight_queues", ("recorded",)): 0,

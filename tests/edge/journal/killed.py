@@ -74,11 +74,11 @@ def work(path: Path, log: Path, chance: random.Random) -> None:
                 journal.record([frame(each) for each in frames])
                 note(log, f"done record {words}")
                 number = frames[-1] + 1
-                if journal.last_sequence and chance.random() < 0.5:
-                    sequences = sorted({chance.randint(1, journal.last_sequence) for _ in range(3)})
+                if journal.alerts.last_sequence and chance.random() < 0.5:
+                    sequences = sorted({chance.randint(1, journal.alerts.last_sequence) for _ in range(3)})
                     words = " ".join(map(str, sequences))
                     note(log, f"begin deliver {words}")
-                    journal.mark_delivered(sequences)
+                    journal.alerts.deliver(sequences)
                     note(log, f"done deliver {words}")
     except BaseException:  # noqa: BLE001 - the end of a process
         traceback.print_exc()

@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from edge.journal import FrameRecord, Journal, JournalError
+from edge.journal.packing import unpack
 from edge.messages import decode_alert, uuid7
 from edge.records import Alert, Fix, Frame, FrameKey, ModelName, Observation, Prediction, Tile
 
@@ -108,7 +109,7 @@ class Player:
         self._announced("record", numbers, lambda: self._journal.record([frame(number) for number in numbers]))
 
     def _deliver(self, sequences: Sequence[int]) -> None:
-        self._announced("deliver", sequences, lambda: self._journal.mark_delivered(sequences))
+        self._announced("deliver", sequences, lambda: self._journal.alerts.deliver(sequences))
 
     def _announced(self, action: str, numbers: Sequence[int], step: Callable[[], object]) -> None:
         words = " ".join(map(str, (action, *numbers)))
@@ -160,10 +161,11 @@ def read(path: Path) -> Kept:
         assert database.execute("PRAGMA foreign_key_check").fetchall() == []
         (journal,) = database.execute("SELECT value FROM facts WHERE name = 'journal'").fetchone()
         frames = database.execute(
-            "SELECT name, (SELECT count(*) FROM observations AS o WHERE o.frame = f.frame) FROM frames AS f"
+            "SELECT name, (SELECT count(*) FROM observations AS o WHERE o.frame = f.frame)"
+            " + (SELECT count(*) FROM alerts AS a WHERE a.frame = f.frame) FROM frames AS f"
         ).fetchall()
         rows = database.execute("SELECT sequence, message, delivered FROM alerts ORDER BY sequence").fetchall()
-    messages = [decode_alert(message) for _, message, _ in rows]
+    messages = [decode_alert(unpack(message)) for _, message, _ in rows]
     # Numbered without gaps, in the table as in the messages; and no alert is there twice.
     assert [sequence for sequence, _, _ in rows] == list(range(1, len(rows) + 1))
     assert [message.properties.sequence for message in messages] == list(range(1, len(rows) + 1))
@@ -189,9 +191,9 @@ def check(path: Path, notes: Sequence[str], *, power_cut: bool, extra: int = EXT
         AssertionError: It does not.
     """
     with closing(Journal(path, "uav-1")) as journal:
-        before = journal.last_sequence
+        before = journal.alerts.last_sequence
         assert journal.record([frame(extra)]) == 1
-        assert journal.last_sequence == before + 1
+        assert journal.alerts.last_sequence == before + 1
     kept = read(path)
     words = [note.split() for note in notes]
     assert {id_ for verb, id_, *_ in words if verb == "opened"} <= {kept.journal}, "a journal was given up for a new one"

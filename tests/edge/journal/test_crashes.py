@@ -56,7 +56,6 @@ def test_the_power_is_cut_at_every_call(faults: Path, tmp_path: Path, everywhere
     assert seen["without names, without data"] >= 40, seen
 
 
-@pytest.mark.xfail(strict=True, reason="the folder that the journal makes is not synced into its parent")
 def test_the_power_is_cut_on_the_first_start(faults: Path, tmp_path: Path) -> None:
     seen = crash(faults, tmp_path, "power on the first start", 3)
     assert min(seen["some"], seen["torn"]) > 20, seen
@@ -76,9 +75,6 @@ def test_every_call_fails_for_a_while(faults: Path, tmp_path: Path, everywhere: 
     assert seen["refused"] > seen["failed"] / 2, seen
 
 
-@pytest.mark.xfail(
-    strict=True, reason="deliveries lie unsynced below alerts; WAL mode and the folder's sync are not looked after"
-)
 @pytest.mark.parametrize("everywhere", SHARES)
 def test_the_power_is_cut_after_a_sync_that_failed(faults: Path, tmp_path: Path, everywhere: bool) -> None:
     seen = crash(faults, tmp_path, "power after an error", 1 if everywhere else 200)

@@ -43,6 +43,7 @@ STATUS: dict[str, Any] = {
     "engine": "openvino",
     "on": "CPU",
     "last_install": None,
+    "threshold": 0.5,
 }
 HEALTH: dict[str, Any] = {
     "schema": 1,
