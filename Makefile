@@ -3,7 +3,7 @@
 PYTHON ?= python3
 DATA ?= ../shared/data
 
-.PHONY: help demo install test check bench bench-trainer bench-swap bench-journal model bundle folds comparison myriad-runtime asyncapi lock clean test-long
+.PHONY: help demo install test check bench bench-delivery bench-trainer bench-swap bench-journal model bundle folds comparison myriad-runtime asyncapi lock clean test-long
 
 help:
 	@echo "make demo      a rendered flight, classified and watched on this machine"
@@ -12,6 +12,7 @@ help:
 	@echo "make check     lint and types"
 	@echo "make install   .venv with everything for development"
 	@echo "make bench     the figures of the README, with DATA=$(DATA)"
+	@echo "make bench-delivery  how fast alerts leave the journal after an outage"
 	@echo "make bench-swap  what a change of the model and the loss of an engine cost, with DATA=$(DATA)"
 	@echo "make bench-journal  what the journal writes to the disk"
 	@echo "make bench-trainer  what the trainer promises, with DATA=$(DATA)"
@@ -43,6 +44,10 @@ check: .venv/.installed
 bench: .venv/.installed
 	@tools/system-packages mosquitto
 	.venv/bin/python -m bench.edge --data $(DATA)
+
+bench-delivery: .venv/.installed
+	@tools/system-packages mosquitto
+	.venv/bin/python -m bench.delivery
 
 bench-swap: .venv/.installed
 	@tools/system-packages mosquitto

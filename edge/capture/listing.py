@@ -53,13 +53,21 @@ class Listing:
         Returns:
             The running observer, or None where the system cannot watch; then only scans find files.
         """
-        from watchdog.events import FileSystemEvent, FileSystemEventHandler
+        from watchdog import events
         from watchdog.observers import Observer
 
         listing = self
+        # Left out of the kernel's queue are the reading and the deletion of every file, by ourselves.
+        wanted: list[type[events.FileSystemEvent]] = [
+            events.FileCreatedEvent,
+            events.FileClosedEvent,
+            events.FileMovedEvent,
+            events.DirCreatedEvent,
+            events.DirMovedEvent,
+        ]
 
-        class Handler(FileSystemEventHandler):
-            def on_any_event(self, event: FileSystemEvent) -> None:
+        class Handler(events.FileSystemEventHandler):
+            def on_any_event(self, event: events.FileSystemEvent) -> None:
                 if event.event_type not in {"created", "closed", "moved"}:
                     return
                 path = os.fsdecode(event.dest_path if event.event_type == "moved" else event.src_path)
@@ -68,7 +76,7 @@ class Listing:
 
         observer = Observer()
         try:
-            observer.schedule(Handler(), self._root, recursive=True)
+            observer.schedule(Handler(), self._root, recursive=True, event_filter=wanted)
             observer.start()
         except OSError as error:
             _log.warning("%s: cannot be watched (%s): new files are found by listing it again", self._root, error)

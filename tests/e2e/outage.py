@@ -24,13 +24,14 @@ def fill_journal(path: Path, alerts: int, device: str = "uav-1") -> None:
     journal = Journal(path, device)
     try:
         for first in range(0, alerts, _TOGETHER):
-            journal.record([_record(second) for second in range(first, min(first + _TOGETHER, alerts))])
+            journal.record([alert_record(second) for second in range(first, min(first + _TOGETHER, alerts))])
         assert journal.alerts.waiting == alerts
     finally:
         journal.close()
 
 
-def _record(second: int) -> FrameRecord:
+def alert_record(second: int) -> FrameRecord:
+    """What the journal keeps of the frame of that second, about which there is an alert."""
     at = _BEGIN + timedelta(seconds=second)
     key = FrameKey("/var/lib/overflight/inbox", f"{second:06}.jpg", 200_000, int(at.timestamp()) * 1_000_000_000)
     frame = Frame(key, at, 4000, 3000, np.zeros((1, 1, 3), np.uint8), {})
