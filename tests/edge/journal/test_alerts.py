@@ -181,7 +181,7 @@ def test_whatever_is_delivered_and_asked_for_the_journal_agrees_with_a_set(steps
 def test_an_alert_that_is_damaged_does_not_keep_the_others_from_being_sent(
     journal: Journal, caplog: pytest.LogCaptureFixture
 ) -> None:
-    journal.record([alerting(str(number)) for number in range(3)])
+    fill(journal, 3)
     with journal._database.writing() as connection:
         connection.execute("UPDATE alerts SET message = zeroblob(200) WHERE sequence = 2")
     assert [alert.sequence for alert in journal.alerts.newest(1, 3, 10)] == [3, 1]

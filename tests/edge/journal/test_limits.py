@@ -66,7 +66,7 @@ def test_frames_whose_files_are_gone_go_next_and_those_that_are_there_stay(tmp_p
     journal.record([quiet(name, source=str(inbox)) for name in names])
     reason = journal.housekeeping(SMALL).tidy()
     assert reason is not None
-    left = [name for name in names if journal.outcome_of(key_of(name, str(inbox))) is not None]
+    left = [name for name in names if journal.outcome_of(frames.key_of(name, str(inbox))) is not None]
     # The newest one stays, too: its number must not be given to another.
     assert left == [*names[::100], names[-1]]
 
