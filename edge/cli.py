@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from edge import __version__
 from edge.arguments import ArgumentParser, UsageError, add_command
+from edge.c_library import keep_memory_small
 from edge.commands_journal import add_journal_commands
 from edge.commands_model import add_model_commands
 from edge.config import DEFAULT_PATH, Config, ConfigError, describe, load
@@ -78,6 +79,8 @@ def _run(options: argparse.Namespace) -> int:
     # A handler would run in the midst of the main thread's waiting and could wait for a lock that it holds itself: so a
     # thread waits for the signals, which are blocked in all others, those of the runtimes too.
     signal.pthread_sigmask(signal.SIG_BLOCK, _STOP_SIGNALS)
+    # Before the first thread asks for memory.
+    keep_memory_small()
     config = load(options.config)
     if options.once and not Path(config.capture.source).is_dir():
         raise ConfigError(f"capture.source: {config.capture.source}: no such folder; only the daemon waits for one")

@@ -30,6 +30,7 @@ _FORGIVEN_AFTER = 10
 # What takes long to be tried, as a GPU for which all is compiled anew, is tried so rarely that it takes a tenth of the time.
 _REST = 9
 _LOOK_S = 1.0
+_ROOM_S = 5.0
 _NOBODY: Mapping[str, str] = MappingProxyType({})
 
 
@@ -73,6 +74,8 @@ class Ladder:
         self._said: dict[str, str] = {}
         self._times_lost: dict[str, int] = {}
         self._retry_at: dict[str, float] = {}
+        # Until when a rung is not to be tried again.
+        self._left_to_others: dict[str, float] = {}
         # Loads that did not come back: a second one beside them would be one more thread that waits for ever.
         self._loading: dict[str, Pending[Engine]] = {}
         self._retry_s = retry_s
@@ -132,6 +135,8 @@ class Ladder:
                 return True
             if self._at + 1 == len(self._rungs):
                 return False
+            # The other one needs time to take it.
+            self._left_to_others[name] = time.monotonic() + _ROOM_S
             self.leave(self._engine, EngineError("makes room for another model"))
             return True
 
@@ -229,7 +234,8 @@ class Ladder:
         """The thread that tries lost rungs again."""
         while not self._closing.wait(min(retry_s, _LOOK_S)):
             for index, (name, _) in enumerate(tuple(self._rungs)):
-                if self._closing.is_set() or name not in tuple(self._lost) or self._retry_at[name] > time.monotonic():
+                not_before = max(self._retry_at.get(name, 0.0), self._left_to_others.get(name, 0.0))
+                if self._closing.is_set() or name not in tuple(self._lost) or not_before > time.monotonic():
                     continue
                 begun = time.monotonic()
                 try:
