@@ -1,4 +1,4 @@
-"""How the daemon takes memory from the system: so that it does not grow over months."""
+"""How the daemon takes memory from the system and gives it back: so that it does not grow over months."""
 
 from __future__ import annotations
 
@@ -25,3 +25,12 @@ def keep_memory_small() -> None:
         return
     for option, value in ((_ARENA_MAX, 1), (_MMAP_THRESHOLD, _LARGE_BYTES), (_TRIM_THRESHOLD, _LARGE_BYTES)):
         set_option(option, value)
+
+
+def give_memory_back() -> None:
+    """Return to the system what lies unused between what is used; takes some milliseconds."""
+    try:
+        trim = ctypes.CDLL(None).malloc_trim
+    except (OSError, AttributeError):
+        return
+    trim(0)

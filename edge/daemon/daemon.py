@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from edge import __version__
+from edge.c_library import give_memory_back
 from edge.capture.directory import DirectorySource, FoundFile
 from edge.config import Config
 from edge.daemon.commands import Commands, kept_threshold
@@ -299,6 +300,7 @@ class Daemon:
         self._keeper.say_what_was_lost()
         while not self._stopping.wait(_TIDY_S):
             self._keeper.tidy()
+            give_memory_back()
 
     def _serve_metrics(self) -> MetricsServer | None:
         """
