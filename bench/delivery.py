@@ -109,6 +109,7 @@ def _uplink(journal: Journal, url: str) -> Iterator[Uplink]:
         failed=_end,
     )
     uplink.start()
+    uplink.hurry()
     try:
         yield uplink
     finally:

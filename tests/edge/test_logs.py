@@ -291,7 +291,7 @@ def test_a_record_of_several_lines_goes_as_one_with_its_error_and_no_traceback()
         logger.exception("defect\x1b[2J\n  at noon")
     logger.warning("x" * 10_000)
 
-    assert texts(handler) == ["defect\\x1b[2J at noon: ValueError: deep inside", "x" * 500]
+    assert texts(handler) == ["defect\\x1b[2J at noon: ValueError: deep inside", "x" * 2_000]
 
 
 def test_many_threads_lose_nothing_that_is_not_counted() -> None:
