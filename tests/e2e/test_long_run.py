@@ -102,7 +102,8 @@ def curve(samples: list[Sample], points: int = 20) -> str:
 
 def test_memory_stays_what_it_was_over_20_000_frames(overflight: Overflight, make_jpeg: Callable[..., bytes]) -> None:
     samples = fly(overflight, make_jpeg(), frames=20_000, timeout_s=100)
-    assert growth_bytes(samples) < 5e6, curve(samples)
+    # The C library takes memory in steps of some megabytes; to keep 1 kB of each frame would show.
+    assert growth_bytes(samples) < 15e6, curve(samples)
 
 
 @pytest.mark.long
