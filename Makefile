@@ -29,11 +29,11 @@ demo: .venv-demo/.installed
 install: .venv/.installed
 
 test: .venv/.installed
-	@tools/system-packages mosquitto gcc libc6-dev
+	@tools/system-packages mosquitto gcc libc6-dev gpsd gpsd-clients
 	.venv/bin/python -m pytest
 
 test-long: .venv/.installed
-	@tools/system-packages mosquitto gcc libc6-dev
+	@tools/system-packages mosquitto gcc libc6-dev gpsd gpsd-clients
 	.venv/bin/python -m pytest -m long
 
 check: .venv/.installed

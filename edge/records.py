@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     Image: TypeAlias = NDArray[np.uint8]
     """Pixels, (height, width, 3) uint8, BGR as OpenCV decodes them."""
 
+Clock = Literal["image", "name", "system", "gps", "unsynchronised"]
+"""Which clock a capture time is of: the image's own, the file name's, that of this machine, that of the GPS where this machine's
+is not synchronised, or this machine's in spite of that, because there is no better one."""
+
 Outcome = Literal["observed", "rejected", "unavailable"]
 """What became of a frame; unavailable: the system did not let it be read, which can change."""
 
@@ -53,6 +57,9 @@ class Frame:
     height: int
     pixels: Image = field(repr=False, compare=False)
     exif: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
+    xmp: Mapping[str, str] = field(default_factory=dict, repr=False, compare=False)
+    clock: Clock = "system"
+    exposed_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,18 +73,37 @@ class Tile:
 
 
 @dataclass(frozen=True, slots=True)
+class Attitude:
+    """How something is turned against the horizon and north, degrees: yaw, then pitch, then roll, as aircraft count them.
+
+    Attributes:
+        yaw_deg: Clockwise from true north.
+        pitch_deg: Nose up; of a camera: -90 looks straight down, 0 at the horizon.
+        roll_deg: Right side down.
+    """
+
+    yaw_deg: float
+    pitch_deg: float
+    roll_deg: float
+
+
+@dataclass(frozen=True, slots=True)
 class Fix:
     """Where the device was at one moment. None stands for what the source does not know.
 
     Attributes:
         latitude: Degrees north, WGS 84.
         longitude: Degrees east, WGS 84.
-        source: The provider that said so, as the config names it: "exif", "filename", "fixed".
-        time: The moment that the fix is for, UTC.
+        source: The provider that said so, as the config names it: "exif", "mavlink", "fixed".
+        time: The moment that it is for, UTC.
         altitude_m: Above mean sea level.
-        height_m: Above ground.
-        yaw_deg: Clockwise from north; pitch_deg: nose up; roll_deg: right side down.
+        height_m: Above the ground at the place of take-off.
+        attitude: Of the aircraft.
+        camera: Of the camera, which a gimbal can hold otherwise than the aircraft.
         accuracy_m: Horizontal, one standard deviation.
+        age_s: Between that moment and the nearest one at which the position was measured.
+        is_2d: The receiver saw too few satellites to know its altitude; its place is less exact, too.
+        is_of_ground: It is the place that the picture shows, and not that of the aircraft: a tile that is named by its place.
     """
 
     latitude: float
@@ -86,10 +112,30 @@ class Fix:
     time: datetime
     altitude_m: float | None = None
     height_m: float | None = None
-    yaw_deg: float | None = None
-    pitch_deg: float | None = None
-    roll_deg: float | None = None
+    attitude: Attitude | None = None
+    camera: Attitude | None = None
     accuracy_m: float | None = None
+    age_s: float = 0.0
+    is_2d: bool = False
+    is_of_ground: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Footprint:
+    """The ground that a tile shows.
+
+    Attributes:
+        corners: Longitude and latitude, degrees, of the ground under the tile's corners: top left, top right, bottom right,
+            bottom left as the image shows it.
+        latitude: Of the ground under the tile's middle, degrees north.
+        longitude: Of the same, degrees east.
+        altitude_m: Of the same above mean sea level; None where it is not known.
+    """
+
+    corners: tuple[tuple[float, float], tuple[float, float], tuple[float, float], tuple[float, float]]
+    latitude: float
+    longitude: float
+    altitude_m: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,12 +171,18 @@ class Prediction:
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """A prediction, the tile it is about and where that is. No fix: the position is unknown, and stays so."""
+    """A prediction, the tile it is about and where that is.
+
+    Attributes:
+        fix: Where the device was; None: nobody knows, and nothing is made up.
+        footprint: The ground that the tile shows; None: it cannot be said, and all that is known is where the device was.
+    """
 
     frame: Frame
     tile: Tile
     prediction: Prediction
     fix: Fix | None
+    footprint: Footprint | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +191,7 @@ class Alert:
 
     Attributes:
         id: UUIDv7; stable over resends.
+        observation: What the ground is told; of several of one place that with the highest confidence.
         label: The label that is alerted about, which a threshold below one half can make another than the most probable.
         confidence: Probability of that label, 0..1.
     """

@@ -6,6 +6,7 @@ that names the file, the key and what is allowed.
 
 from edge.config.reading import DEFAULT_PATH, ConfigError, build, describe, load
 from edge.config.sections import (
+    CameraConfig,
     CaptureConfig,
     Config,
     HealthConfig,
@@ -19,6 +20,7 @@ from edge.config.sections import (
 
 __all__ = [
     "DEFAULT_PATH",
+    "CameraConfig",
     "CaptureConfig",
     "Config",
     "ConfigError",

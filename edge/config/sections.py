@@ -28,6 +28,26 @@ class CaptureConfig(_Section, frozen=True):
     settle_s: Annotated[Seconds, Meta(description="a file that was written to more recently is still being written")] = 1.0
     incomplete_s: Annotated[Seconds, Meta(description="how long a file that ends too early is waited for")] = 5.0
     rescan_s: Annotated[Seconds, Meta(description="the folder is listed again this often, because events get lost")] = 30.0
+    name_time: Annotated[
+        str,
+        Meta(
+            description="how a file's name says when it was taken, UTC, as strptime writes it: %Y%m%d_%H%M%S; empty: names such"
+            " as 20180805T010044.80Z, which say themselves that they are UTC, are understood"
+        ),
+    ] = ""
+    tiles: Annotated[
+        Annotated[str, Meta(pattern=r"^[1-9][0-9]?x[1-9][0-9]?\Z")] | None,
+        Meta(
+            description="rows x columns that a frame is cut into where height or lens are not known, which else decide;"
+            " null: the frame is one tile"
+        ),
+    ] = None
+    tile_overlap: Annotated[
+        float, Meta(description="share of a tile that the next one shows as well, where the height decides", ge=0, le=0.75)
+    ] = 0.25
+    max_tiles: Annotated[
+        int, Meta(description="a frame is cut into no more; should it need more, each shows more ground", ge=1, le=4096)
+    ] = 256
     max_bytes: Annotated[int, Meta(description="larger files are rejected unread", gt=0)] = 268_435_456
     max_pixels: Annotated[int, Meta(description="images that claim more pixels are rejected before decoding", gt=0)] = (
         100_000_000
@@ -39,8 +59,46 @@ class PositionConfig(_Section, frozen=True):
 
     sources: Annotated[
         list[Text],
-        Meta(description="in order of trust: exif, filename:<regex with groups latitude and longitude>, fixed:<lat>,<lon>"),
+        Meta(
+            description="in order of trust: exif, filename:<regex with groups latitude and longitude>, fixed:<lat>,<lon>,"
+            " gpsd:<host>:<port>, mavlink:udp:<host>:<port> | tcp:<host>:<port> | <device>[:<baud>] | <file>.tlog,"
+            " nmea:<device>[:<baud>] | <file>, gpx:<file>"
+        ),
     ] = msgspec.field(default_factory=lambda: ["exif"])
+    max_age_s: Annotated[
+        Seconds, Meta(description="a position that was measured longer before or after the exposure is not used")
+    ] = 2.0
+    max_speed_m_s: Annotated[
+        float, Meta(description="a fix that the aircraft could only have reached faster is refused", gt=0, le=10_000)
+    ] = 150.0
+    terrain: Annotated[
+        str,
+        Meta(description="elevation file (GeoTIFF or HGT) of the ground, m above sea level; empty: flat, at take-off height"),
+    ] = ""
+
+
+class CameraConfig(_Section, frozen=True):
+    """How the camera sees, and how it is fixed to the aircraft."""
+
+    horizontal_fov_deg: Annotated[
+        Annotated[float, Meta(gt=0, lt=180)] | None,
+        Meta(description="angle between the left and the right edge of the frame; null: what the image says of its lens"),
+    ] = None
+    distortion: Annotated[
+        list[float],
+        Meta(description="k1, k2, p1, p2 and k3 of the lens, as OpenCV calibrates it; empty: straight lines are straight"),
+    ] = msgspec.field(default_factory=list)
+    mount_yaw_deg: Annotated[
+        float, Meta(description="where the frame's top points, clockwise from the aircraft's nose", ge=-360, le=360)
+    ] = 0.0
+    mount_pitch_deg: Annotated[
+        float, Meta(description="-90: straight down, 0: ahead; for a camera without a gimbal that says it", ge=-180, le=180)
+    ] = -90.0
+    mount_roll_deg: Annotated[float, Meta(description="right side down", ge=-180, le=180)] = 0.0
+
+    def __post_init__(self) -> None:
+        if len(self.distortion) not in {0, 4, 5}:
+            raise ValueError("camera.distortion: expected k1, k2, p1, p2 and, if known, k3, or nothing")
 
 
 class ModelConfig(_Section, frozen=True):
@@ -80,6 +138,21 @@ class TriageConfig(_Section, frozen=True):
         Annotated[float, Meta(ge=0, le=1)] | None,
         Meta(description="least probability of damage for an alert; null: the bundle's own"),
     ] = None
+    merge_m: Annotated[
+        float, Meta(description="alerts of one label closer than this are one, which is updated; 0: each stands alone", ge=0)
+    ] = 0.0
+    merge_s: Annotated[Seconds, Meta(description="as long as no more time lies between two of them")] = 60.0
+    confirm: Annotated[
+        tuple[Annotated[int, Meta(ge=1)], Annotated[int, Meta(ge=1, le=1000)]] | None,
+        Meta(description="[k, n]: damage is only told when k of n frames in a row show it; null: at once"),
+    ] = None
+    area: Annotated[
+        str, Meta(description="GeoJSON file: alerts only from within its polygons, or where the position is unknown")
+    ] = ""
+
+    def __post_init__(self) -> None:
+        if self.confirm is not None and self.confirm[0] > self.confirm[1]:
+            raise ValueError(f"triage.confirm: expected [k, n] with k at most n, got {list(self.confirm)}")
 
 
 CommandName = Literal["set_threshold", "pause", "resume", "snapshot", "resend", "rollback_model"]
@@ -154,6 +227,7 @@ class Config(_Section, frozen=True):
     ] = "uav-1"
     capture: CaptureConfig = CaptureConfig()
     position: PositionConfig = PositionConfig()
+    camera: CameraConfig = CameraConfig()
     model: ModelConfig = ModelConfig()
     triage: TriageConfig = TriageConfig()
     uplink: UplinkConfig = UplinkConfig()
