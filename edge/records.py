@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     """Pixels, (height, width, 3) uint8, BGR as OpenCV decodes them."""
 
 Clock = Literal["image", "name", "system", "gps", "unsynchronised"]
-"""Which clock a capture time is of: the image's own, the file name's, that of this machine, that of the GPS where this machine's
-is not synchronised, or this machine's in spite of that, because there is no better one."""
+"""Which clock a capture time is of: the image's own, the file name's, that of this machine, that of the GPS where this
+machine's is not synchronised, or this machine's in spite of that, because there is no better one."""
 
 Outcome = Literal["observed", "rejected", "unavailable"]
 """What became of a frame; unavailable: the system did not let it be read, which can change."""
