@@ -19,6 +19,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
+import msgspec
+
 from edge import __version__
 from edge.arguments import ArgumentParser, UsageError, add_command
 from edge.c_library import keep_memory_small
@@ -187,7 +189,8 @@ def _classify(options: argparse.Namespace) -> int:
         if not path.exists():
             raise UsageError(f"{path}: no such file or folder")
     _check_position(options)
-    locator = Locator.from_config(options.position or config.position.sources)
+    sources = options.position or config.position.sources
+    locator = Locator.from_config(msgspec.structs.replace(config.position, sources=sources))
     if options.bundle is not None:
         bundle = Bundle.open(options.bundle, trust_of(config.model))
     else:
@@ -312,10 +315,10 @@ def _add_position(command: ArgumentParser) -> None:
 
 
 def _check_position(options: argparse.Namespace) -> None:
-    from edge.position import Locator
+    from edge.position import check_sources
 
     try:
-        Locator.from_config(options.position or [])
+        check_sources(options.position or [])
     except ConfigError as error:
         raise UsageError(f"--position: {str(error).partition(': ')[2]}") from error
 

@@ -23,7 +23,7 @@ def test_the_readme_s_config_is_one_that_works() -> None:
     (block,) = re.findall(r"```yaml\n(.*?)```", README, re.DOTALL)
     loaded = config.build(yaml.safe_load(block), "README.md", {})
     assert loaded.device == "kite-7"
-    Locator.from_config(loaded.position.sources)
+    Locator.from_config(loaded.position)
 
 
 def test_the_readme_names_only_targets_that_the_makefile_has() -> None:

@@ -24,6 +24,7 @@ import msgspec
 from edge import __version__
 from edge.c_library import give_memory_back
 from edge.capture.directory import DirectorySource, FoundFile
+from edge.clock import Clock
 from edge.config import Config
 from edge.daemon.commands import Commands, kept_threshold
 from edge.daemon.counters import Counters, Summary
@@ -43,6 +44,7 @@ from edge.journal import Journal
 from edge.machine import this_run
 from edge.messages import Model, StatusMessage, rfc3339, utc_now
 from edge.position import Locator
+from edge.text import printable
 from edge.uplink import Uplink
 
 if TYPE_CHECKING:
@@ -55,6 +57,8 @@ _FOUND_MAX = 16 * BATCH
 _RECORDED_MAX = 32
 _LOOK_S = 0.2
 _TIDY_S = 60.0
+# A clock that is set must be noticed before a file of before is found.
+_CLOCK_S = 1.0
 # A stop takes two seconds at most; the uplink needs the rest to say goodbye.
 _STOP_S = 0.8
 
@@ -78,7 +82,9 @@ class Daemon:
             EngineError: No engine works.
         """
         self._config = config
-        locator = Locator.from_config(config.position.sources)
+        self._clock = Clock()
+        self._conditions = Conditions(self._announce)
+        self._locator = Locator.from_config(config.position, self._clock, self._tell_of_position)
         journal_path = Path(config.journal.path).absolute()
         self._stopping = threading.Event()
         self._running = False
@@ -86,7 +92,6 @@ class Daemon:
         self._error: BaseException | None = None
         self._journal = Journal(journal_path, config.device, this_run())
         try:
-            self._conditions = Conditions(self._announce)
             mode: Mode = "latency" if DirectorySource.live else "throughput"
             threshold = kept_threshold(self._journal)
             self._models = Models(config, journal_path.parent, mode, self._conditions, threshold)
@@ -108,6 +113,7 @@ class Daemon:
             journal=self._journal,
             uplink=self._uplink,
             queues=lambda: {"found": self._found.qsize(), "recorded": self._recorded.qsize()},
+            locator=self._locator,
         )
         self._report = LocalReport(journal_path)
         self._keeper = Keeper(config.journal, self._journal, self._conditions)
@@ -115,7 +121,7 @@ class Daemon:
             Lane(
                 source=self._source,
                 service=self._models.service,
-                locator=locator,
+                locator=self._locator,
                 pause=self._pause,
                 pictures=self._pictures,
                 found=self._found,
@@ -177,6 +183,7 @@ class Daemon:
         self._running = True
         metrics = self._serve_metrics()
         self._uplink.start()
+        self._locator.start()
         self._conditions.announce()
         for thread in (find, *lanes, record, health, house, follow):
             thread.start()
@@ -194,6 +201,7 @@ class Daemon:
             self._running = False
             if metrics is not None:
                 metrics.close()
+            self._locator.close()
             self._uplink.stop()
             self._report.leave(msgspec.structs.replace(self.status(), state="offline", reasons=["stopped"]))
             self._logs.close()
@@ -298,9 +306,13 @@ class Daemon:
 
     def _keep_house(self) -> None:
         self._keeper.say_what_was_lost()
-        while not self._stopping.wait(_TIDY_S):
-            self._keeper.tidy()
-            give_memory_back()
+        tidied_s = time.monotonic()
+        while not self._stopping.wait(_CLOCK_S):
+            self._clock.look()
+            if time.monotonic() - tidied_s >= _TIDY_S:
+                self._keeper.tidy()
+                give_memory_back()
+                tidied_s = time.monotonic()
 
     def _serve_metrics(self) -> MetricsServer | None:
         """
@@ -317,6 +329,9 @@ class Daemon:
             return Facts(self._vitals.look(), status.state, status.reasons)
 
         return serve_metrics(port, read)
+
+    def _tell_of_position(self, source: str, reason: str | None) -> None:
+        self._conditions.set(f"position {printable(source)}", reason)
 
     def _announce(self) -> None:
         """Tell the ground and leave for `overflight status` how the device is; nobody listens before it runs."""

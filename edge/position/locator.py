@@ -3,36 +3,38 @@
 from __future__ import annotations
 
 import logging
+import threading
+from collections import Counter
 from collections.abc import Callable, Sequence
-from typing import Protocol
 
-from edge.config import ConfigError
+from edge.clock import Clock
+from edge.config import ConfigError, PositionConfig
 from edge.position.exif import ExifPosition
 from edge.position.filename import FilenamePosition
 from edge.position.fixed import FixedPosition
+from edge.position.gpsd import GpsdStream
+from edge.position.gpx import GpxStream
+from edge.position.live import LiveProvider, Told
+from edge.position.mavlink import MavlinkStream
+from edge.position.nmea import NmeaStream
+from edge.position.provider import Provider, ProviderHealth, TrackedProvider
+from edge.position.recording import RecordedProvider
+from edge.position.report import Stream, StreamError
 from edge.records import Fix, Frame
 from edge.text import printable
 
 _log = logging.getLogger(__name__)
 
-
-class Provider(Protocol):
-    """A source of positions."""
-
-    name: str
-
-    def locate(self, frame: Frame) -> Fix | None:
-        """Where the device was when the frame was taken; None if this provider does not know.
-
-        Raises:
-            ValueError: It says something that cannot be; the message is the reason.
-        """
-
-
-_PROVIDERS: dict[str, Callable[[str], Provider]] = {
+_OF_FRAME: dict[str, Callable[[str], Provider]] = {
     "exif": ExifPosition.parse,
     "filename": FilenamePosition.parse,
     "fixed": FixedPosition.parse,
+}
+_STREAMS: dict[str, Callable[[str], Stream]] = {
+    "gpsd": GpsdStream.parse,
+    "gpx": GpxStream.parse,
+    "mavlink": MavlinkStream.parse,
+    "nmea": NmeaStream.parse,
 }
 
 
@@ -41,34 +43,104 @@ class Locator:
 
     def __init__(self, providers: Sequence[Provider]) -> None:
         self._providers = tuple(providers)
+        self._tracked: list[TrackedProvider] = [
+            provider for provider in providers if isinstance(provider, LiveProvider | RecordedProvider)
+        ]
+        self._lock = threading.Lock()
+        self._fixes: Counter[str] = Counter()
+        self._marked: Counter[str] = Counter()
+        self._refused: Counter[str] = Counter()
 
     @classmethod
-    def from_config(cls, sources: Sequence[str]) -> Locator:
-        """Build the providers that ``position.sources`` names.
+    def from_config(cls, config: PositionConfig, clock: Clock | None = None, told: Told | None = None) -> Locator:
+        """Build the providers that ``position.sources`` names; recordings are read.
+
+        Args:
+            clock: Without it, sources that come live are left out: they know nothing of what was taken before.
+            told: Is told which live source does not work, and why.
 
         Raises:
-            ConfigError: One of them is unknown or wrongly written.
+            ConfigError: One of them is unknown, wrongly written, or a file that cannot be read.
         """
-        return cls([_provider(source) for source in sources])
+        providers = (_provider(source, config, clock, told or _log_reason) for source in config.sources)
+        return cls([provider for provider in providers if provider is not None])
+
+    def start(self) -> None:
+        """Begin to listen to what comes live."""
+        for provider in self._tracked:
+            provider.start()
+
+    def close(self) -> None:
+        """Stop to listen."""
+        for provider in self._tracked:
+            provider.close()
 
     def locate(self, frame: Frame) -> Fix | None:
-        """The fix of the first provider that knows, or None. What cannot be a position is refused and logged."""
+        """The fix of the first provider that knows, or None. What cannot be a position is refused, counted and logged."""
         for provider in self._providers:
             try:
                 fix = provider.locate(frame)
             except ValueError as error:
                 _log.warning("%a: position from %s refused: %s", frame.key.name, provider.name, error)
+                with self._lock:
+                    self._refused[provider.name] += 1
                 continue
             if fix is not None:
+                with self._lock:
+                    self._fixes[provider.name] += 1
                 return fix
         return None
 
+    def health(self) -> dict[str, ProviderHealth]:
+        """How the providers do, by how the config writes them; those that look at the frame by their name."""
+        with self._lock:
+            fixes, refused = dict(self._fixes), dict(self._refused)
+        health: dict[str, ProviderHealth] = {}
+        for provider in self._providers:
+            if isinstance(provider, LiveProvider | RecordedProvider):
+                health[printable(provider.title)] = provider.health()
+            else:
+                unusable = {"unusable": refused[provider.name]} if provider.name in refused else {}
+                health[provider.name] = ProviderHealth(fixes=fixes.get(provider.name, 0), refused=unusable)
+        return health
 
-def _provider(source: str) -> Provider:
+
+def check_sources(sources: Sequence[str]) -> None:
+    """See that sources are rightly written, without opening any.
+
+    Raises:
+        ConfigError: One of them is unknown or wrongly written.
+    """
+    for source in sources:
+        _parse(source)
+
+
+def _parse(source: str) -> Provider | Stream:
     kind, _, argument = source.partition(":")
-    if kind not in _PROVIDERS:
-        raise ConfigError(f"position.sources: {printable(source)}: expected one of {', '.join(_PROVIDERS)}")
+    parse: Callable[[str], Provider | Stream] | None = _OF_FRAME.get(kind) or _STREAMS.get(kind)
+    if parse is None:
+        kinds = ", ".join([*_OF_FRAME, *_STREAMS])
+        raise ConfigError(f"position.sources: {printable(source)}: expected one of {kinds}")
     try:
-        return _PROVIDERS[kind](argument)
+        return parse(argument)
     except ValueError as error:
         raise ConfigError(f"position.sources: {printable(source)}: {printable(str(error))}") from error
+
+
+def _provider(source: str, config: PositionConfig, clock: Clock | None, told: Told) -> Provider | None:
+    parsed = _parse(source)
+    if not isinstance(parsed, Stream):
+        return parsed
+    max_age_s, max_speed_m_s = config.max_age_s, config.max_speed_m_s
+    if not parsed.is_recording:
+        if clock is None:
+            return None
+        return LiveProvider(parsed, source, clock, told, max_age_s=max_age_s, max_speed_m_s=max_speed_m_s)
+    try:
+        return RecordedProvider(parsed, source, max_age_s=max_age_s, max_speed_m_s=max_speed_m_s)
+    except StreamError as error:
+        raise ConfigError(f"position.sources: {printable(source)}: {printable(str(error))}") from error
+
+
+def _log_reason(title: str, reason: str | None) -> None:
+    _log.warning("position %s: %s", printable(title), reason or "works")

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from edge.records import Attitude
 
@@ -63,6 +63,7 @@ class Report:
     refused: str | None = None
 
 
+@runtime_checkable
 class Stream(Protocol):
     """A source of reports.
 
@@ -74,10 +75,10 @@ class Stream(Protocol):
     name: str
     is_recording: bool
 
-    def reports(self) -> Iterator[Report | None]:
+    def reports(self) -> Generator[Report | None, None, None]:
         """Connect, and give what comes; None after `LOOK_S` of silence. It ends where a recording does.
 
-        Whoever stops early closes the iterator, which lets go of what it has open.
+        Whoever stops early closes the generator, which lets go of what it has open.
 
         Raises:
             StreamError: It cannot be opened, was lost, or is not what it should be.

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edge.config import ConfigError
+from edge.config import ConfigError, PositionConfig
 from edge.position import Locator
 from edge.position.filename import FilenamePosition
 from edge.records import Frame, FrameKey
@@ -28,7 +28,7 @@ def frame_named(name: str) -> Frame:
 def config_error(source: str) -> str:
     """Why a source in the configuration is refused, in one line."""
     with pytest.raises(ConfigError) as caught:
-        Locator.from_config([source])
+        Locator.from_config(PositionConfig(sources=[source]))
     message = str(caught.value)
     assert message.isprintable(), repr(message)
     assert message.startswith("position.sources: ")
@@ -137,7 +137,7 @@ _names = st.text(max_size=40) | st.builds(
 @settings(deadline=None, max_examples=300)
 @given(_names, st.sampled_from([HARVEY, ANYTHING]))
 def test_no_name_whatever_ends_the_search_for_a_position(name: str, expression: str) -> None:
-    fix = Locator.from_config([f"filename:{expression}"]).locate(frame_named(name))
+    fix = Locator.from_config(PositionConfig(sources=[f"filename:{expression}"])).locate(frame_named(name))
 
     if fix is not None:
         assert -90 <= fix.latitude <= 90

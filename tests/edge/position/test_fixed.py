@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import numpy as np
 import pytest
 
-from edge.config import ConfigError
+from edge.config import ConfigError, PositionConfig
 from edge.position import Locator
 from edge.position.fixed import FixedPosition
 from edge.records import Frame, FrameKey
@@ -62,6 +62,6 @@ def test_every_frame_lies_at_the_same_place(argument: str, latitude: float, long
 )
 def test_what_is_no_place_is_a_mistake_of_the_configuration(argument: str, reason: str) -> None:
     with pytest.raises(ConfigError) as caught:
-        Locator.from_config([f"fixed:{argument}"])
+        Locator.from_config(PositionConfig(sources=[f"fixed:{argument}"]))
 
     assert str(caught.value) == f"position.sources: fixed:{argument}: {reason}"
