@@ -6,7 +6,7 @@
 - MOUNT_STATUS: of old ArduPilot; no time and no word on what the angles are measured from. They are taken as those of
   MOUNT_ORIENTATION, which holds for gimbals that hold the horizon, and only as long as neither of the others is heard.
 
-Yaw from the nose needs the aircraft's, which is that of the last ATTITUDE, or else the heading of GLOBAL_POSITION_INT.
+Yaw from the nose needs the aircraft's, which ATTITUDE and GLOBAL_POSITION_INT tell: the later of them counts.
 """
 
 from __future__ import annotations

@@ -73,7 +73,7 @@ class Packets:
                 yield from self._garbage()
             position = start + length
             if packet is not None:
-                self._in_garbage = False
+                self._in_garbage = packet.refused is not None  # what is left of it is not refused again
                 yield packet
             elif not length:
                 break
@@ -92,24 +92,24 @@ class Packets:
     def _look(self, buffer: bytes, start: int, is_end: bool) -> tuple[Packet | None, int]:
         """The packet whose stamp starts here, and its length; no packet and 1: there is none; and 0: more must come to tell."""
         end = _frame_end(buffer, start + self._stamp_bytes)
-        if end == 0:
-            return None, 1
-        if end > len(buffer):
-            return None, 1 if is_end else 0
+        if end == 0 or end > len(buffer):
+            return None, 0 if end and not is_end else 1
         stamp, frame = buffer[start : start + self._stamp_bytes], buffer[start + self._stamp_bytes : end]
         number = int.from_bytes(frame[7:10], "little") if frame[0] == _V2 else frame[5]
         kind = self._dialect.mavlink_map.get(number)
         if kind is not None and self._checksum_holds(frame, kind.crc_extra):
             message = self._decoder.decode(bytearray(frame)) if number in self._wanted else None
             return Packet(stamp, message), end - start
-        # A message of unknown kind cannot be verified, and a damaged one may be damaged in its length: either is believed to
-        # be as long as it says if another follows right behind it.
+        # What cannot be verified is believed to be a message if another follows right behind it.
         following = end + self._stamp_bytes
         if following >= len(buffer) and not is_end:
             return None, 0
-        if end == len(buffer) or (following < len(buffer) and buffer[following] in b"\xfd\xfe"):
-            return Packet(stamp, refused=None if kind is None else "checksum"), end - start
-        return None, 1
+        if end != len(buffer) and (following >= len(buffer) or buffer[following] not in b"\xfd\xfe"):
+            return None, 1
+        if kind is None:
+            return Packet(stamp), end - start
+        # Its length may be what was damaged: then others lie within it.
+        return Packet(stamp, refused="checksum"), 1
 
     def _checksum_holds(self, frame: bytes, extra: int) -> bool:
         payload_end = (_V2_HEADER_BYTES if frame[0] == _V2 else _V1_HEADER_BYTES) + frame[1]

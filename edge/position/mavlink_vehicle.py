@@ -134,7 +134,7 @@ class Vehicle:
             attitude = checked_attitude(*(math.degrees(angle) for angle in (message.yaw, message.pitch, message.roll)))
             self._heading = (attitude.yaw_deg, received_s, own_s)
         elif kind == "GLOBAL_POSITION_INT":
-            if message.hdg != _HEADING_UNKNOWN and self._heading_at(received_s, own_s) is None:
+            if message.hdg != _HEADING_UNKNOWN:
                 self._heading = (message.hdg / 100, received_s, own_s)
             position = self._position(message)
         else:
