@@ -167,7 +167,7 @@ def _host_and_port(address: str) -> tuple[str, int]:
     if host.startswith("[") and host.endswith("]"):
         host = host[1:-1]
     try:
-        is_host = bool(host) and bool(host.encode("idna"))
+        is_host = re.fullmatch(r"[^\s/@]+", host) is not None and host.isprintable() and bool(host.encode("idna"))
     except UnicodeError:
         is_host = False
     if not is_host or not re.fullmatch(r"[0-9]{1,5}", port) or not 0 < int(port) <= 65_535:

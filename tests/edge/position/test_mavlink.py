@@ -212,7 +212,7 @@ def test_an_address_that_cannot_be_is_a_mistake_that_names_what_is_allowed(argum
 
 @pytest.mark.parametrize(
     "argument",
-    [":", f"tcp:{'a' * 64}:1", "udpout:127.0.0.1:14550", "ttyACM0", "/dev/tty\0", "flight.bin"],
+    [":", f"tcp:{'a' * 64}:1", "udpout:127.0.0.1:14550", "ttyACM0", "/dev/tty\0", "flight.bin", "tcp:a\nb:1"],
 )
 def test_what_cannot_be_listened_to_is_a_mistake_that_names_what_is_allowed(argument: str) -> None:
     with pytest.raises(ValueError, match="expected mavlink:udp:<host>:<port>, tcp:<host>:<port>, <device>"):
