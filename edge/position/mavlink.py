@@ -15,7 +15,7 @@ import os
 import re
 import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import closing
 from typing import Any, BinaryIO
 
@@ -59,13 +59,13 @@ class MavlinkStream:
             raise ValueError("needs pymavlink: pip install 'overflight[mavlink]'")
         return cls(source)
 
-    def reports(self) -> Iterator[Report | None]:
+    def reports(self) -> Generator[Report | None, None, None]:
         """What it says; see `edge.position.report.Stream`."""
         if isinstance(self._source, str):
             return _recorded(self._source)
         return self._live(self._source)
 
-    def _live(self, source: UdpAddress | TcpAddress | SerialAddress) -> Iterator[Report | None]:
+    def _live(self, source: UdpAddress | TcpAddress | SerialAddress) -> Generator[Report | None, None, None]:
         senders: dict[Any, Packets] = {}
         with closing(source.open()) as link:
             told_s = time.monotonic()
@@ -93,7 +93,7 @@ def _packets_of(senders: dict[Any, Packets], sender: Any) -> Packets:
     return packets
 
 
-def _recorded(path: str) -> Iterator[Report | None]:
+def _recorded(path: str) -> Generator[Report | None, None, None]:
     """The reports of a log as ground stations write it: before each message the microseconds since 1970 in 8 bytes."""
     packets, vehicle = Packets(MESSAGES, _STAMP_BYTES), Vehicle(is_recording=True)
     name = printable(path)
