@@ -26,24 +26,36 @@ class Gpsd:
         self.port = port
         self._said = folder / f"gpsd-{port}.json"
         self._log = folder / f"gpsd-{port}.log"
-        command = ["gpsfake", "-P", port, "-s", 38400, "-c", sentence_s, "-p", "-q", "-W", 20]
-        command += ["-r", '?WATCH={"enable":true,"json":true}', *([] if repeats else ["-1"]), *logs]
+        # Where gpsfake puts gpsd's control socket.
+        self._environment = os.environ | {"TMPDIR": str(folder)}
+        self._command = ["gpsfake", "-P", str(port), "-s", "38400", "-c", str(sentence_s), "-n", "-p", "-q", "-W", "20"]
+        self._command += ["-r", '?WATCH={"enable":true,"json":true}', *([] if repeats else ["-1"]), *(str(log) for log in logs)]
+        # gpsfake may be earlier than gpsd's port, and then gives up.
+        if not any(self._start() for _ in range(5)):
+            raise RuntimeError(f"gpsd does not listen: {self._log.read_text()}")
+
+    def _start(self) -> bool:
         with self._said.open("wb") as said, self._log.open("wb") as log:
-            # Where gpsfake puts gpsd's control socket.
-            environment = os.environ | {"TMPDIR": str(folder)}
             # A session of its own, because gpsd is gpsfake's child.
             self._process = subprocess.Popen(
-                [str(part) for part in command], stdout=said, stderr=log, env=environment, start_new_session=True
+                self._command, stdout=said, stderr=log, env=self._environment, start_new_session=True
             )
         deadline = time.monotonic() + 10
         while time.monotonic() < deadline and self._process.poll() is None:
-            try:
-                socket.create_connection(("127.0.0.1", port), 1).close()
-                return
-            except ConnectionError:
-                time.sleep(0.02)
+            time.sleep(0.1)
+            with suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 1) as probe:
+                # Its greeting; and gpsfake has not given up meanwhile.
+                if probe.recv(100) and self._is_up_for(0.2):
+                    return True
         self.stop()
-        raise RuntimeError(f"gpsd does not listen: {self._log.read_text()}")
+        return False
+
+    def _is_up_for(self, seconds: float) -> bool:
+        try:
+            self._process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            return True
+        return False
 
     @property
     def said(self) -> list[dict[str, Any]]:
