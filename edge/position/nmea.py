@@ -90,7 +90,7 @@ class NmeaStream:
 
     def _device(self) -> Generator[bytes, None, None]:
         """What came at once; nothing after `LOOK_S` of silence."""
-        # Here, because a file needs none; it takes 20 ms.
+        # Here, because a file needs none.
         import serial
 
         try:
@@ -106,7 +106,7 @@ class NmeaStream:
 
 def _reports(lines: list[bytes], received_s: float | None, epochs: Epochs) -> Iterator[Report]:
     """What the sentences in these lines complete, and one refusal for each that is damaged."""
-    # Here, because it takes 15 ms.
+    # Here, because most devices have no such receiver.
     from pynmeagps import NMEAReader
     from pynmeagps.exceptions import NMEAMessageError, NMEAParseError, NMEATypeError
 
