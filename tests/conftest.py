@@ -20,6 +20,8 @@ import numpy as np
 import pytest
 import yaml
 
+from tests.gpsd import Gpsd
+
 PROJECT = Path(__file__).parents[1]
 
 
@@ -150,6 +152,29 @@ def mosquitto(mosquitto_program: None, tmp_path_factory: pytest.TempPathFactory)
     broker.start()
     yield broker
     broker.stop()
+
+
+@pytest.fixture(scope="session")
+def gpsd_program() -> None:
+    """Tests that ask for this need Debian's gpsd and gpsd-clients."""
+    os.environ["PATH"] += os.pathsep + "/usr/sbin"
+    if shutil.which("gpsd") is None or shutil.which("gpsfake") is None:
+        _skip_or_fail("gpsd is not installed (apt-get install gpsd gpsd-clients)")
+
+
+@pytest.fixture
+def gpsd(gpsd_program: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Gpsd]]:
+    """Starts a gpsd that plays some logs, with the arguments of `Gpsd`; any number of them at once."""
+    started: list[Gpsd] = []
+    folder = tmp_path_factory.mktemp("gpsd")
+
+    def start(*logs: Path, **options: Any) -> Gpsd:
+        started.append(Gpsd(folder, free_port(), *logs, **options))
+        return started[-1]
+
+    yield start
+    for daemon in started:
+        daemon.stop()
 
 
 class Overflight:

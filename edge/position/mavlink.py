@@ -106,7 +106,7 @@ def _recorded(path: str) -> Generator[Report | None, None, None]:
                 for packet in packets.feed(chunk, is_end=not chunk):
                     messages += packet.refused is None
                     stamp_s = int.from_bytes(packet.stamp, "big") / 1e6
-                    report = _report(packet, vehicle, stamp_s if plausible_utc(stamp_s, recording=True) else None)
+                    report = _report(packet, vehicle, plausible_utc(stamp_s, is_recording=True))
                     if report is not None:
                         yield report
                 if messages == 0 and (not chunk or read_bytes > _CHUNK_BYTES):

@@ -145,7 +145,7 @@ class Vehicle:
         return Report(received_s, own_s, utc_s, position, attitude, camera)
 
     def _hear_time(self, utc_s: float, own_s: float | None) -> None:
-        if own_s is None or not plausible_utc(utc_s, recording=self._is_recording):
+        if own_s is None or plausible_utc(utc_s, is_recording=self._is_recording) is None:
             self._utc_at_boot_s = None
             raise ValueError("implausible time")
         self._utc_at_boot_s = utc_s - own_s
