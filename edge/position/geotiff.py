@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import logging
 import math
-import struct
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,9 @@ import tifffile
 from numpy.typing import NDArray
 
 from edge.text import one_line
+
+# What is wrong with a file is said once, by the error.
+logging.getLogger("tifffile").setLevel(logging.CRITICAL)
 
 MAX_LOADED_BYTES = 268_435_456
 """What a grid that cannot be mapped may take of memory."""
@@ -40,15 +43,8 @@ def read_geotiff(file: Path) -> tuple[NDArray[np.generic], float, float, tuple[f
             grid = _read(file, page)
     except (OSError, ValueError):
         raise
-    except (
-        tifffile.TiffFileError,
-        struct.error,
-        LookupError,
-        TypeError,
-        AttributeError,
-        ArithmeticError,
-        RuntimeError,
-    ) as error:
+    except Exception as error:
+        # Neither the library nor its decompressors promise a closed set of errors for damaged files.
         raise ValueError(f"damaged GeoTIFF: {one_line(error)}") from error
     return grid, *place, void
 
@@ -68,7 +64,10 @@ def _read(file: Path, page: Any) -> NDArray[np.generic]:
             f"compressed, it would take {size // 1_000_000} MB of memory, more than {MAX_LOADED_BYTES // 1_000_000}:"
             " cut out what is needed (gdal_translate -projwin), or write it with -co COMPRESS=NONE -co TILED=NO"
         )
-    return np.asarray(page.asarray())
+    try:
+        return np.asarray(page.asarray())
+    except ValueError as error:
+        raise ValueError(f"{one_line(error)}: write it with gdal_translate -co COMPRESS=NONE") from error
 
 
 def _place(tags: dict[str, Any]) -> tuple[float, float, tuple[float, float]]:

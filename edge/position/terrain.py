@@ -6,6 +6,7 @@ not loaded where its format lets it, since a tile of SRTM has 26 MB.
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from collections.abc import Callable
@@ -20,6 +21,8 @@ _HGT_NAME = re.compile(r"([NS])(\d{2})([EW])(\d{3})", re.ASCII | re.IGNORECASE)
 _HGT_SIDES = (1201, 3601)
 # The Dead Sea trench and Everest; what lies beyond is a void by another number.
 _RANGE_M = (-12_000.0, 9_000.0)
+# A point of the grid is met that is missed by so little of a step.
+_SAME = 1e-6
 # A range is looked up in no more than so many rows and columns.
 _RANGE_SAMPLES = 200
 
@@ -79,7 +82,7 @@ class Terrain:
         return np.where(inside, above * (1 - to_bottom) + below * to_bottom, np.nan)
 
     def range_m(self, latitude: float, longitude: float, reach_deg: tuple[float, float]) -> tuple[float, float] | None:
-        """The lowest and the highest point around a place; None where all is void.
+        """The lowest and the highest point of the grid around a place, at least of its cell; None where all is void.
 
         Args:
             reach_deg: Degrees of latitude, and of longitude, that the surroundings reach to each side.
@@ -89,10 +92,11 @@ class Terrain:
         reach_x, reach_y = reach_deg[1] / self._step_x, reach_deg[0] / self._step_y
         if x + reach_x < 0 or y + reach_y < 0 or x - reach_x > columns - 1 or y - reach_y > rows - 1:
             return None
-        picked = [
-            np.unique(np.linspace(max(at - reach, 0), min(at + reach, count - 1), _RANGE_SAMPLES).astype(np.intp))
-            for at, reach, count in ((y, reach_y, rows), (x, reach_x, columns))
-        ]
+        picked = []
+        for at, reach, count in ((y, reach_y, rows), (x, reach_x, columns)):
+            first, last = math.floor(at - reach + _SAME), math.ceil(at + reach - _SAME)
+            samples = np.linspace(max(first, 0), min(last, count - 1), _RANGE_SAMPLES)
+            picked.append(np.unique(samples.astype(np.intp)))
         around = self._values(picked[0][:, None], picked[1][None, :])
         known = around[np.isfinite(around)]
         return (float(known.min()), float(known.max())) if known.size else None
@@ -115,7 +119,7 @@ class Terrain:
 def _snapped(values: Values) -> Values:
     """Points of the grid are met exactly, which spares their neighbours, and the edge."""
     nearest = np.round(values)
-    return np.where(np.abs(values - nearest) < 1e-6, nearest, values)
+    return np.where(np.abs(values - nearest) < _SAME, nearest, values)
 
 
 def _open_hgt(file: Path) -> Terrain:
