@@ -30,6 +30,8 @@ _FILM_DIAGONAL_MM = math.hypot(36, 24)
 _MM_PER_UNIT = {2: 25.4, 3: 10.0, 4: 1.0, 5: 0.001}
 # A lens between 170 and 1.4 degrees; what lies beyond is no pinhole, or a mistake.
 _FOCAL_OF_WIDTH = (0.04, 40.0)
+# A ray is found when it meets the image plane so near, in focal lengths: a millionth of a pixel.
+_EXACT = 1e-10
 # Aspect ratios are the same when they differ by less: sensors have a few columns more than the picture.
 _ASPECT_TOLERANCE = 0.02
 
@@ -205,17 +207,19 @@ def _undistorted(seen: Points, coefficients: tuple[float, ...]) -> Points:
     with np.errstate(all="ignore"):
         for _ in range(30):
             here = _distorted(rays, coefficients)
+            miss = seen - here
+            if not (np.abs(miss) > _EXACT).any():
+                break
             by_x = (_distorted(rays + right, coefficients) - here) / step
             by_y = (_distorted(rays + down, coefficients) - here) / step
             determinant = by_x[:, 0] * by_y[:, 1] - by_x[:, 1] * by_y[:, 0]
             # Beyond the point where the lens folds the picture over, pixels have no ray of their own.
             determinant[determinant <= 0] = np.nan
-            miss = seen - here
             rays = rays + np.column_stack(
                 (
                     (miss[:, 0] * by_y[:, 1] - miss[:, 1] * by_y[:, 0]) / determinant,
                     (miss[:, 1] * by_x[:, 0] - miss[:, 0] * by_x[:, 1]) / determinant,
                 )
             )
-        rays[~(np.abs(_distorted(rays, coefficients) - seen).max(axis=1) < 1e-9)] = np.nan
+        rays[~(np.abs(_distorted(rays, coefficients) - seen).max(axis=1) <= _EXACT)] = np.nan
     return rays

@@ -31,10 +31,9 @@ LIMIT_DEG = 85.0
 TAKE_OFF_M = 1000.0
 """How far from its place of take-off an aircraft is taken to be at most, where the ground is not flat."""
 
-# A ray is followed down through the elevations of the surroundings in so many steps, then the crossing is narrowed down.
-_STEPS = 64
-_STEPS_BETWEEN = 5
-_NARROWINGS = 6
+# A ray is followed down through the elevations of the surroundings in so many steps, then between the two around the crossing;
+# between the last two the ground is straight.
+_STEPS = (64, 16)
 # The surroundings are looked up in samples: a peak between two may stand out so far.
 _MARGIN_M = 5.0
 # Degrees of longitude are no map any more.
@@ -112,17 +111,21 @@ class View:
         if ground.terrain is None or ground.camera_m is None:
             return np.full(len(slopes), ground.farthest_m)
         rows = np.arange(len(slopes))
-        depths = np.tile(np.linspace(ground.nearest_m, ground.farthest_m, _STEPS), (len(slopes), 1))
-        for _ in range(_NARROWINGS):
+        above, below = np.full(len(slopes), ground.nearest_m), np.full(len(slopes), ground.farthest_m)
+        for steps in _STEPS:
+            depths = np.linspace(above, below, steps, axis=1)
             clear = ground.camera_m - depths - self._elevations(slopes, depths, ground.terrain)
             is_below = clear <= 0
             first = np.argmax(is_below, axis=1)
+            before = np.maximum(first - 1, 0)
             # With a void before the crossing nobody knows where it is.
-            passed = np.where(np.arange(depths.shape[1]) <= first[:, None], clear, 0)
+            passed = np.where(np.arange(steps) <= first[:, None], clear, 0)
             unknown = ~is_below.any(axis=1) | np.isnan(passed).any(axis=1)
-            above, below = depths[rows, np.maximum(first - 1, 0)], depths[rows, first]
-            depths = np.linspace(above, below, _STEPS_BETWEEN, axis=1)
-        return np.where(unknown, np.nan, below)
+            above, below = depths[rows, before], depths[rows, first]
+        over, under = clear[rows, before], -clear[rows, first]
+        with np.errstate(all="ignore"):
+            share = np.where(over > 0, over / (over + under), 0.0)
+        return np.where(unknown, np.nan, above + (below - above) * share)
 
     def _elevations(self, slopes: Points, depths: Values, terrain: Terrain) -> Values:
         latitude_per_m, longitude_per_m = degrees_per_m(self._latitude)
