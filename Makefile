@@ -3,7 +3,7 @@
 PYTHON ?= python3
 DATA ?= ../shared/data
 
-.PHONY: help demo install test check bench bench-delivery bench-trainer bench-swap bench-journal model bundle folds comparison myriad-runtime asyncapi lock clean test-long
+.PHONY: help demo install test check bench bench-delivery bench-trainer bench-swap bench-journal bench-footprints model bundle folds comparison myriad-runtime asyncapi lock clean test-long
 
 help:
 	@echo "make demo      a rendered flight, classified and watched on this machine"
@@ -15,6 +15,7 @@ help:
 	@echo "make bench-delivery  how fast alerts leave the journal after an outage"
 	@echo "make bench-swap  what a change of the model and the loss of an engine cost, with DATA=$(DATA)"
 	@echo "make bench-journal  what the journal writes to the disk"
+	@echo "make bench-footprints  how well footprints put the same ground of two photos, with DATA=$(DATA)"
 	@echo "make bench-trainer  what the trainer promises, with DATA=$(DATA)"
 	@echo "make model     the shipped bundle anew from DATA=$(DATA), in about an hour"
 	@echo "make folds     what the network gets where it has not been (two hours)"
@@ -55,6 +56,9 @@ bench-swap: .venv/.installed
 
 bench-journal: .venv/.installed
 	.venv/bin/python -m bench.journal
+
+bench-footprints: .venv/.installed
+	.venv/bin/python -m bench.footprints --data $(DATA)
 
 bench-trainer: .venv/.installed
 	.venv/bin/python -m bench.trainer --data $(DATA)

@@ -1,18 +1,26 @@
-"""Position from the GPS tags of a photo (Exif 2.32, section 4.6.6)."""
+"""Position from the GPS tags of a photo (Exif 2.32, section 4.6.6), and what drones add to it in XMP."""
 
 from __future__ import annotations
 
-import math
+import logging
 from collections.abc import Mapping
 from typing import Any
 
 from edge.position.coordinates import check_coordinates
+from edge.position.flight_tags import FlightTags, read_flight_tags, refine_place
+from edge.position.tags import exif_number
 from edge.records import Fix, Frame
 from edge.text import printable
 
+_log = logging.getLogger(__name__)
+
+# GPSAltitudeRef: above and below sea level (Exif 2.32), above and below the ellipsoid (Exif 3.0).
+_BELOW_SEA_LEVEL = 1
+_ELLIPSOIDAL = frozenset({2, 3})
+
 
 class ExifPosition:
-    """Reads GPSLatitude, GPSLongitude, GPSAltitude and GPSHPositioningError."""
+    """Reads GPSLatitude, GPSLongitude, GPSAltitude and GPSHPositioningError, and from XMP height, angles and finer digits."""
 
     name = "exif"
 
@@ -38,14 +46,21 @@ class ExifPosition:
             return None
         latitude = _angle(tags, "GPS GPSLatitude", positive="N", negative="S")
         longitude = _angle(tags, "GPS GPSLongitude", positive="E", negative="W")
+        flight = read_flight_tags(frame.xmp, tags)
+        for reason in flight.refused:
+            _log.warning("%a: a part of the XMP is passed over: %s", frame.key.name, printable(reason))
+        latitude, longitude = refine_place(latitude, longitude, flight.place)
         check_coordinates(latitude, longitude)
         return Fix(
             latitude,
             longitude,
             self.name,
             frame.captured_at,
-            altitude_m=_altitude(tags),
-            accuracy_m=_accuracy(tags),
+            altitude_m=_altitude(tags, flight),
+            height_m=flight.height_m,
+            attitude=flight.attitude,
+            camera=flight.camera,
+            accuracy_m=flight.accuracy_m if flight.accuracy_m is not None else _accuracy(tags),
         )
 
 
@@ -68,31 +83,25 @@ def _angle(tags: Mapping[str, Any], name: str, positive: str, negative: str) -> 
     return -angle if letter == negative else angle
 
 
-def _altitude(tags: Mapping[str, Any]) -> float | None:
-    altitude_m = _ratio(tags, "GPS GPSAltitude")
-    if altitude_m is None:
-        return None
-    reference = getattr(tags.get("GPS GPSAltitudeRef"), "values", [0])
-    below_sea_level = bool(reference) and reference[0] in {1, "1"}
-    return -altitude_m if below_sea_level else altitude_m
+def _altitude(tags: Mapping[str, Any], flight: FlightTags) -> float | None:
+    """Above mean sea level; an altitude above the ellipsoid is another one, and nothing here knows the difference."""
+    altitude_m, reference = exif_number(tags, "GPS GPSAltitude"), _altitude_reference(tags)
+    if flight.altitude_m is not None or flight.is_ellipsoidal or reference in _ELLIPSOIDAL or altitude_m is None:
+        return flight.altitude_m
+    return -altitude_m if reference == _BELOW_SEA_LEVEL else altitude_m
+
+
+def _altitude_reference(tags: Mapping[str, Any]) -> int:
+    """A byte; some write it as a text."""
+    values = getattr(tags.get("GPS GPSAltitudeRef"), "values", None)
+    first = str(values[0]) if values else "0"
+    return int(first) if first in {"0", "1", "2", "3"} else 0
 
 
 def _accuracy(tags: Mapping[str, Any]) -> float | None:
     """GPSHPositioningError, tag 0x1F; exifread 3.5 does not know its name."""
     for name in ("GPS GPSHPositioningError", "GPS Tag 0x001F"):
-        accuracy_m = _ratio(tags, name)
+        accuracy_m = exif_number(tags, name)
         if accuracy_m is not None and accuracy_m >= 0:
             return accuracy_m
     return None
-
-
-def _ratio(tags: Mapping[str, Any], name: str) -> float | None:
-    """A single number; what is damaged is unknown, not wrong."""
-    values = getattr(tags.get(name), "values", None)
-    if not isinstance(values, list) or not values:
-        return None
-    try:
-        value = float(values[0])
-    except (ZeroDivisionError, TypeError, ValueError, OverflowError):
-        return None
-    return value if math.isfinite(value) else None
