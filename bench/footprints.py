@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import calendar
 import itertools
-import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -24,11 +23,12 @@ from numpy.typing import NDArray
 
 from bench.machine import describe_machine
 from edge.capture.xmp import read_xmp
-from edge.config import CameraConfig
+from edge.config import CameraConfig, PositionConfig
+from edge.position import Locator
 from edge.position.exif import ExifPosition
 from edge.position.footprint import View, view_of
 from edge.position.geodesy import distance_m
-from edge.records import Attitude, Fix, Frame, FrameKey
+from edge.records import Fix, Frame, FrameKey
 
 FLOOR_M = 6.0
 """Median distance that drone-photos may not exceed."""
@@ -90,31 +90,12 @@ def drone_photos(folder: Path) -> list[Photo]:
 def flight_photos(folder: Path) -> list[Photo]:
     """Photos that are named by their time, with position and attitude from the autopilot's log."""
     files = sorted(folder.glob("*.jpg"))
-    frames = [_frame(file, {}, {}) for file in files]
-    fixes = logged_fixes(folder / "flight.tlog", [frame.captured_at for frame in frames])
-    return [_photo(*photo) for photo in zip(frames, fixes, itertools.repeat(_PI_CAMERA), files)]
-
-
-def logged_fixes(log: Path, times: Sequence[datetime]) -> list[Fix]:
-    """Fixes at moments, between the messages of a log."""
-    from pymavlink import mavutil
-
-    places, angles = [], []
-    connection = mavutil.mavlink_connection(str(log))
-    while (message := connection.recv_match(type=["GLOBAL_POSITION_INT", "ATTITUDE"])) is not None:
-        if message.get_type() == "ATTITUDE":
-            angles.append((message._timestamp, message.yaw, message.pitch, message.roll))
-        else:
-            places.append((message._timestamp, message.lat / 1e7, message.lon / 1e7, message.relative_alt / 1e3))
-    place, angle = np.array(places), np.array(angles)
-    angle[:, 1:] = np.unwrap(angle[:, 1:], axis=0)
-    fixes = []
-    for moment in times:
-        latitude, longitude, height_m = (float(np.interp(moment.timestamp(), place[:, 0], place[:, k])) for k in (1, 2, 3))
-        yaw, pitch, roll = (math.degrees(np.interp(moment.timestamp(), angle[:, 0], angle[:, k])) for k in (1, 2, 3))
-        attitude = Attitude((yaw + 180) % 360 - 180, pitch, roll)
-        fixes.append(Fix(latitude, longitude, "mavlink", moment, height_m=height_m, attitude=attitude))
-    return fixes
+    locator = Locator.from_config(PositionConfig(sources=[f"mavlink:{folder / 'flight.tlog'}"]))
+    photos = []
+    for file in files:
+        frame = _frame(file, {}, {})
+        photos.append(_photo(frame, locator.locate(frame), _PI_CAMERA, file))
+    return photos
 
 
 def _frame(file: Path, exif: dict[str, object], xmp: dict[str, str]) -> Frame:

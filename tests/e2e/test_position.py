@@ -84,7 +84,11 @@ def device(overflight: Overflight, mosquitto: Mosquitto, receiver: Receiver) -> 
 
 
 def test_each_frame_is_where_the_receiver_was_when_it_was_written(
-    device: Overflight, mosquitto: Mosquitto, receiver: Receiver, listen: Callable[[int], Ground], make_jpeg: Callable[..., bytes]
+    device: Overflight,
+    mosquitto: Mosquitto,
+    receiver: Receiver,
+    listen: Callable[[int], Ground],
+    make_jpeg: Callable[..., bytes],
 ) -> None:
     ground = listen(mosquitto.port)
     title = f"nmea:{receiver.path}"
@@ -112,7 +116,11 @@ def test_each_frame_is_where_the_receiver_was_when_it_was_written(
 
 
 def test_a_receiver_that_is_pulled_is_said_and_the_alerts_go_on_without_a_position(
-    device: Overflight, mosquitto: Mosquitto, receiver: Receiver, listen: Callable[[int], Ground], make_jpeg: Callable[..., bytes]
+    device: Overflight,
+    mosquitto: Mosquitto,
+    receiver: Receiver,
+    listen: Callable[[int], Ground],
+    make_jpeg: Callable[..., bytes],
 ) -> None:
     ground = listen(mosquitto.port)
     with device.running("run"):
