@@ -103,7 +103,7 @@ def _limit(tiles: Path) -> float:
     """Tiles/s if nothing but decoding and inference were to be done, each of them on all cores in turn."""
     classifier = Classifier(Bundle.shipped(), Devices(["CPU"]))
     contents = [file.read_bytes() for file in sorted(tiles.rglob("*.jpeg"))]
-    images = [decode(content, classifier.tile_px, 10**8).pixels for content in contents[:BATCH]]
+    images = [decode(content, (classifier.input.height, classifier.input.width), 10**8).pixels for content in contents[:BATCH]]
 
     def infer() -> None:
         running = classifier.start(images)
@@ -115,7 +115,7 @@ def _limit(tiles: Path) -> float:
 
     def decode_half(half: int) -> None:
         for content in contents[half::2]:
-            decode(content, classifier.tile_px, 10**8)
+            decode(content, (classifier.input.height, classifier.input.width), 10**8)
 
     infer()
     inference_s = _seconds(infer, infer)

@@ -6,15 +6,19 @@ import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from edge.capture.directory import FileChangedError, key_of, load_frame
+from edge.capture.files import FileChangedError, key_of, read_frame
 from edge.capture.headers import ImageError
 from edge.capture.image import SUFFIXES
 from edge.capture.listing import Listing
+from edge.capture.times import CaptureTimes
 from edge.config import CaptureConfig
 from edge.inference import Classifier, EngineError
 from edge.inference.engine import BATCH
-from edge.position import Locator
-from edge.records import Frame, Observation, Prediction, Tile
+from edge.records import Observation, Prediction
+from edge.survey import Survey, Surveyor
+
+# As many are asked at once, so that all cores have something to do.
+_AT_ONCE = 2 * BATCH
 
 
 def find_images(paths: Sequence[Path]) -> Iterator[tuple[str, str]]:
@@ -34,38 +38,55 @@ def find_images(paths: Sequence[Path]) -> Iterator[tuple[str, str]]:
 
 
 def classify_images(
-    images: Iterator[tuple[str, str]], classifier: Classifier, locator: Locator, limits: CaptureConfig
+    images: Iterator[tuple[str, str]], classifier: Classifier, surveyor: Surveyor, capture: CaptureConfig
 ) -> Iterator[Observation | tuple[str, str]]:
-    """Observations in the order of the images; for one that cannot be read its path and the reason.
+    """Observations of all tiles in the order of the images; for an image that cannot be read its path and the reason.
 
     Raises:
+        ConfigError: `capture.name_time` is no format of a time.
         EngineError: No engine works any more.
     """
-    batch: list[Frame] = []
+    times = CaptureTimes(capture.name_time)
+    surveys: list[Survey] = []
     for path, root in images:
         try:
-            batch.append(load_frame(path, key_of(path, root, os.stat(path)), classifier.tile_px, limits))
+            opened = read_frame(path, key_of(path, root, os.stat(path)), capture, times)
+            surveys.append(surveyor.survey(opened, classifier.input))
         except (ImageError, FileChangedError, OSError) as error:
-            yield from _classify(batch, classifier, locator)
-            batch = []
+            yield from _classify(surveys, classifier)
+            surveys = []
             yield path, _reason(error)
-        if len(batch) == BATCH:
-            yield from _classify(batch, classifier, locator)
-            batch = []
-    yield from _classify(batch, classifier, locator)
+        if sum(len(survey.tiles) for survey in surveys) >= _AT_ONCE:
+            yield from _classify(surveys, classifier)
+            surveys = []
+    yield from _classify(surveys, classifier)
 
 
-def _classify(frames: list[Frame], classifier: Classifier, locator: Locator) -> Iterator[Observation | tuple[str, str]]:
-    images = [frame.pixels for frame in frames]
-    try:
-        answers: Sequence[Prediction | EngineError] = classifier.classify(images)
-    except EngineError:
-        answers = classifier.classify_each(images)
-    for frame, answer in zip(frames, answers, strict=True):
-        if isinstance(answer, EngineError):
-            yield frame.key.name, f"cannot be classified: {answer}"
-        else:
-            yield Observation(frame, Tile(0, 0, frame.width, frame.height), answer, locator.locate(frame))
+def observation_line(observation: Observation) -> str:
+    """What was said of a tile, for people: of the ground that it shows, where that is known, else of where the device was."""
+    prediction, frame, tile = observation.prediction, observation.frame, observation.tile
+    at = observation.footprint or observation.fix
+    place = "position unknown" if at is None else f"{at.latitude:10.6f} {at.longitude:11.6f}"
+    is_whole = (tile.width, tile.height) == (frame.width, frame.height)
+    part = "" if is_whole else f"  {tile.width}x{tile.height}+{tile.left}+{tile.top}"
+    share = prediction.probabilities[prediction.label]
+    return f"{prediction.label:10} {share:6.1%} {prediction.inference_ms:8.2f} ms  {place:22}  {frame.key.name}{part}"
+
+
+def _classify(surveys: Sequence[Survey], classifier: Classifier) -> Iterator[Observation | tuple[str, str]]:
+    tiles = [(survey, index) for survey in surveys for index in range(len(survey.tiles))]
+    for start in range(0, len(tiles), _AT_ONCE):
+        some = tiles[start : start + _AT_ONCE]
+        images = [survey.images[index] for survey, index in some]
+        try:
+            answers: Sequence[Prediction | EngineError] = classifier.classify(images)
+        except EngineError:
+            answers = classifier.classify_each(images)
+        for (survey, index), answer in zip(some, answers, strict=True):
+            if isinstance(answer, EngineError):
+                yield survey.frame.key.name, f"cannot be classified: {answer}"
+            else:
+                yield survey.observation(index, answer)
 
 
 def _reason(error: Exception) -> str:

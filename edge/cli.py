@@ -178,11 +178,12 @@ def rejected_lines(summary: Summary) -> list[str]:
 
 def _classify(options: argparse.Namespace) -> int:
     from edge.bundle import Bundle
-    from edge.classify import classify_images, find_images
+    from edge.classify import classify_images, find_images, observation_line
     from edge.inference import Classifier
     from edge.messages import encode, observation_message
     from edge.model import devices_of, open_serving, trust_of
     from edge.position import Locator
+    from edge.survey import Surveyor
 
     config = load(options.config)
     for path in options.paths:
@@ -191,6 +192,7 @@ def _classify(options: argparse.Namespace) -> int:
     _check_position(options)
     sources = options.position or config.position.sources
     locator = Locator.from_config(msgspec.structs.replace(config.position, sources=sources))
+    surveyor = Surveyor.from_config(config, locator)
     if options.bundle is not None:
         bundle = Bundle.open(options.bundle, trust_of(config.model))
     else:
@@ -201,7 +203,7 @@ def _classify(options: argparse.Namespace) -> int:
     failed, separator = 0, ""
     if options.json:
         print('{"type":"FeatureCollection","features":[', end="")
-    for item in classify_images(find_images(options.paths), classifier, locator, config.capture):
+    for item in classify_images(find_images(options.paths), classifier, surveyor, config.capture):
         if isinstance(item, tuple):
             failed += 1
             print(f"overflight: {item[0]!a}: {item[1]}", file=sys.stderr)
@@ -209,10 +211,7 @@ def _classify(options: argparse.Namespace) -> int:
             print(separator + encode(observation_message(item)).decode(), end="")
             separator = ",\n"
         else:
-            prediction, fix = item.prediction, item.fix
-            place = "position unknown" if fix is None else f"{fix.latitude:10.6f} {fix.longitude:11.6f}"
-            share = prediction.probabilities[prediction.label]
-            print(f"{prediction.label:10} {share:6.1%} {prediction.inference_ms:8.2f} ms  {place:22}  {item.frame.key.name}")
+            print(observation_line(item))
     if options.json:
         print("]}")
     return 1 if failed else 0

@@ -14,27 +14,19 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from edge.capture.headers import ImageError
-from edge.capture.image import SUFFIXES, capture_time, decode
+from edge.capture.files import OpenedFrame, key_of, read_frame, signature_of
+from edge.capture.image import SUFFIXES
 from edge.capture.listing import Listing
+from edge.capture.times import CaptureTimes
 from edge.config import CaptureConfig
-from edge.records import Frame, FrameKey, Outcome
-from edge.text import printable
+from edge.records import FrameKey, Outcome
 
 _log = logging.getLogger(__name__)
 
 DONE = "done"
 REJECTED = "rejected"
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_LAST_NS = int((datetime(2200, 1, 1, tzinfo=UTC) - _EPOCH).total_seconds()) * 1_000_000_000
-
-
-class FileChangedError(Exception):
-    """The file was written to between listing and reading; it comes up again when it has settled."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +54,7 @@ class _Waiting:
 class DirectorySource:
     """The files of one folder, each handed out once.
 
-    One thread iterates over `files`; any thread may `load`, `finish` and `put_back` what it gave.
+    One thread iterates over `files`; any thread may `read`, `finish` and `put_back` what it gave.
 
     Attributes:
         live: Whether only the newest frame counts. Files wait in line until they are worked off.
@@ -70,8 +62,18 @@ class DirectorySource:
 
     live = False
 
-    def __init__(self, config: CaptureConfig, outcome_of: Callable[[FrameKey], Outcome | None]) -> None:
+    def __init__(
+        self, config: CaptureConfig, outcome_of: Callable[[FrameKey], Outcome | None], times: CaptureTimes | None = None
+    ) -> None:
+        """
+        Args:
+            times: Says when a frame was taken; None: as the configuration has it.
+
+        Raises:
+            ConfigError: `capture.name_time` is no format of a time.
+        """
         self._config = config
+        self._times = CaptureTimes(config.name_time) if times is None else times
         self._root = os.path.abspath(config.source)
         self._outcome_of = outcome_of
         self._lock = threading.Lock()
@@ -120,11 +122,8 @@ class DirectorySource:
         self._stopped = True
         self._wake.set()
 
-    def load(self, found: FoundFile, serve_px: tuple[int, int]) -> Frame:
-        """Read and decode a file.
-
-        Args:
-            serve_px: Height and width that the decoded pixels must not fall below.
+    def read(self, found: FoundFile) -> OpenedFrame:
+        """Read a file; its pixels are decoded later.
 
         Raises:
             FileChangedError: It is not the file that was listed any more.
@@ -132,7 +131,7 @@ class DirectorySource:
             ImageError: It is no image that can be used.
             OSError: The system does not let it be read.
         """
-        return load_frame(found.path, found.key, serve_px, self._config)
+        return read_frame(found.path, found.key, self._config, self._times)
 
     def finish(self, found: FoundFile, outcome: Outcome) -> None:
         """Do with a file what ``capture.after`` says. Call it once its outcome is in the journal."""
@@ -210,7 +209,7 @@ class DirectorySource:
                 self._waiting.pop(path, None)
             _log.info("%a: passed over: %s", path, error.strerror)
             return
-        signature = _signature(status)
+        signature = signature_of(status)
         if not stat.S_ISREG(status.st_mode) or self._in_flight.get(path) == signature:
             self._forget_waiting(path)
             return
@@ -262,7 +261,7 @@ class DirectorySource:
         try:
             status = os.lstat(found.path)
             expected = (found.key.size_bytes, found.key.modified_ns)
-            if not stat.S_ISLNK(status.st_mode) and _signature(status) != expected:
+            if not stat.S_ISLNK(status.st_mode) and signature_of(status) != expected:
                 return
             if after == "delete":
                 os.unlink(found.path)
@@ -272,38 +271,6 @@ class DirectorySource:
             return
         except OSError as error:
             _log.warning("%a: cannot %s: %s", found.path, after, error.strerror)
-
-
-def key_of(path: str, root: str, status: os.stat_result) -> FrameKey:
-    """What tells a file below `root` from any other; bytes of its name that are no UTF-8 are written out."""
-    name = os.fsencode(os.path.relpath(path, root)).decode("utf-8", "backslashreplace")
-    return FrameKey(root, printable(name), *_signature(status))
-
-
-def load_frame(path: str, key: FrameKey, serve_px: tuple[int, int], limits: CaptureConfig) -> Frame:
-    """Read and decode a file, if it still is the one that `key` says; raises as `DirectorySource.load`."""
-    if key.size_bytes > limits.max_bytes:
-        raise ImageError(f"{key.size_bytes} bytes, more than max_bytes ({limits.max_bytes})")
-    with open(path, "rb", buffering=0, opener=_open_at_once) as file:
-        status = os.fstat(file.fileno())
-        if _signature(status) != (key.size_bytes, key.modified_ns):
-            raise FileChangedError(path)
-        content = file.read(key.size_bytes + 1)
-    if len(content) != key.size_bytes:
-        raise FileChangedError(path)
-    image = decode(content, serve_px, limits.max_pixels)
-    captured_at = capture_time(image.exif) or _EPOCH + timedelta(microseconds=key.modified_ns // 1000)
-    return Frame(key, captured_at, image.width, image.height, image.pixels, image.exif)
-
-
-def _open_at_once(path: str, flags: int) -> int:
-    """Open without waiting for who writes into a pipe that took the file's place."""
-    return os.open(path, flags | os.O_NONBLOCK)
-
-
-def _signature(status: os.stat_result) -> tuple[int, int]:
-    """Size and modification time, ns; a time that no calendar reaches, which file systems can hold, is brought into it."""
-    return status.st_size, min(max(status.st_mtime_ns, 0), _LAST_NS)
 
 
 def _move(path: str, folder: str, root: str) -> None:

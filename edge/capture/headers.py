@@ -13,8 +13,10 @@ _JPEG_START = b"\xff\xd8"
 _START_OF_SCAN = 0xDA
 _END_OF_IMAGE = b"\xff\xd9"
 _FRAME_MARKERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+_XMP_START = b"http://ns.adobe.com/xap/1.0/\0"
 _PNG_START = b"\x89PNG\r\n\x1a\n"
 _TIFF_STARTS = (b"II*\0", b"MM\0*")
+_XMP_TIFF_TAG = 700
 # Markers without a length (T.81, B.1.1.3): TEM, RST0..7, and a second SOI.
 _STANDALONE = frozenset({0x01, *range(0xD0, 0xD9)})
 
@@ -34,6 +36,7 @@ class Header:
     Attributes:
         width: As claimed, pixels.
         height: As claimed, pixels.
+        has_xmp: Somewhere there is an XMP packet (ISO 16684-1).
         orientation_at: Where in the file the tag stands that would turn a TIFF's pixels; 0 if it would not.
     """
 
@@ -41,6 +44,7 @@ class Header:
     height: int = 0
     is_jpeg: bool = False
     has_exif: bool = False
+    has_xmp: bool = False
     orientation_at: int = 0
 
 
@@ -67,14 +71,15 @@ def read_header(content: bytes) -> Header:
 
 def _read_png_header(content: bytes) -> Header:
     """Walk the chunks (ISO/IEC 15948): the decoder takes the memory that a chunk claims before it looks for its bytes."""
-    at, has_exif = len(_PNG_START), False
+    at, has_exif, has_xmp = len(_PNG_START), False, False
     while at + 12 <= len(content):
         length, kind = struct.unpack_from(">I4s", content, at)
         has_exif = has_exif or kind == b"eXIf"
+        has_xmp = has_xmp or (kind == b"iTXt" and content.startswith(b"XML:com.adobe.xmp\0", at + 8))
         at += 12 + length
         if kind == b"IEND" and at <= len(content):
             width, height = struct.unpack_from(">II", content, 16)
-            return Header(width, height, has_exif=has_exif)
+            return Header(width, height, has_exif=has_exif, has_xmp=has_xmp)
     raise IncompleteImageError("truncated PNG: its last chunk is missing")
 
 
@@ -86,13 +91,13 @@ def _read_tiff_header(content: bytes) -> Header:
         start = struct.unpack_from(order + "I", content, 4)[0]
         for at in range(start + 2, start + 2 + 12 * struct.unpack_from(order + "H", content, start)[0], 12):
             tag, kind = struct.unpack_from(order + "HH", content, at)
-            if tag in {256, 257, 274}:
+            if tag in {256, 257, 274, _XMP_TIFF_TAG}:
                 found[tag] = at + 8, struct.unpack_from(order + ("H" if kind == 3 else "I"), content, at + 8)[0]
     except struct.error as error:
         raise IncompleteImageError("truncated TIFF: it ends within its directory") from error
     width, height = (found.get(tag, (0, 0))[1] for tag in (256, 257))
     orientation = found[274][0] + (order == ">") if 274 in found and found[274][1] > 1 else 0
-    return Header(width, height, has_exif=True, orientation_at=orientation)
+    return Header(width, height, has_exif=True, has_xmp=_XMP_TIFF_TAG in found, orientation_at=orientation)
 
 
 def _read_webp_header(content: bytes) -> Header:
@@ -105,7 +110,7 @@ def _read_webp_header(content: bytes) -> Header:
         width, height = (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
     elif kind == b"VP8 " and len(content) >= 30:
         width, height = (int.from_bytes(content[at : at + 2], "little") & 0x3FFF for at in (26, 28))
-    return Header(width, height, has_exif=b"EXIF" in content)
+    return Header(width, height, has_exif=b"EXIF" in content, has_xmp=b"XMP " in content)
 
 
 def _read_jpeg_header(content: bytes) -> Header:
@@ -114,7 +119,7 @@ def _read_jpeg_header(content: bytes) -> Header:
     The decoder fills the missing part of a truncated photo with grey and calls it a success: only the end marker tells.
     """
     width = height = 0
-    has_exif = False
+    has_exif = has_xmp = False
     at = 2
     while at + 4 <= len(content):
         if content[at] != 0xFF:
@@ -131,10 +136,12 @@ def _read_jpeg_header(content: bytes) -> Header:
             height, width = (int.from_bytes(content[start : start + 2], "big") for start in (at + 5, at + 7))
         elif marker == 0xE1 and content[at + 4 : at + 10] == b"Exif\0\0":
             has_exif = True
+        elif marker == 0xE1 and content.startswith(_XMP_START, at + 4):
+            has_xmp = True
         elif marker == _START_OF_SCAN:
             if content.find(_END_OF_IMAGE, at) < 0:
                 raise IncompleteImageError("truncated JPEG: its end is missing")
-            return Header(width, height, is_jpeg=True, has_exif=has_exif)
+            return Header(width, height, is_jpeg=True, has_exif=has_exif, has_xmp=has_xmp)
         at += 2 + max(length, 2)
     raise IncompleteImageError("truncated JPEG: it ends within its header")
 

@@ -1,8 +1,8 @@
 """The daemon's stages and how they are started and stopped.
 
     find ──▶ lanes, one for each core ──▶ record ──▶ uplink
-             decode, locate, infer        triage,    publish,
-                                          journal    acknowledge
+             locate, decode, cut,         journal    publish,
+             infer, triage                           acknowledge
 
 The queues between the stages are bounded: a folder waits while the lanes are busy, the lanes while the journal is. Nothing
 is held only in memory: a frame that is not in the journal when the process dies is found again.
@@ -24,6 +24,7 @@ import msgspec
 from edge import __version__
 from edge.c_library import give_memory_back
 from edge.capture.directory import DirectorySource, FoundFile
+from edge.capture.times import CaptureTimes
 from edge.clock import Clock
 from edge.config import Config
 from edge.daemon.commands import Commands, kept_threshold
@@ -44,6 +45,7 @@ from edge.journal import Journal
 from edge.machine import this_run
 from edge.messages import Model, StatusMessage, rfc3339, utc_now
 from edge.position import Locator
+from edge.survey import Surveyor
 from edge.text import printable
 from edge.uplink import Uplink
 
@@ -85,6 +87,8 @@ class Daemon:
         self._clock = Clock()
         self._conditions = Conditions(self._announce)
         self._locator = Locator.from_config(config.position, self._clock, self._tell_of_position)
+        surveyor = Surveyor.from_config(config, self._locator)
+        times = CaptureTimes(config.capture.name_time)
         journal_path = Path(config.journal.path).absolute()
         self._stopping = threading.Event()
         self._running = False
@@ -102,7 +106,7 @@ class Daemon:
         except BaseException:
             self._journal.close()
             raise
-        self._source = DirectorySource(config.capture, self._journal.outcome_of)
+        self._source = DirectorySource(config.capture, self._journal.outcome_of, times)
         self._counters = Counters()
         self._found: Found = queue.Queue(_FOUND_MAX)
         self._recorded: Recorded = queue.Queue(_RECORDED_MAX)
@@ -121,7 +125,7 @@ class Daemon:
             Lane(
                 source=self._source,
                 service=self._models.service,
-                locator=self._locator,
+                surveyor=surveyor,
                 pause=self._pause,
                 pictures=self._pictures,
                 found=self._found,

@@ -1,50 +1,46 @@
-"""A lane: takes found files, decodes and locates them, and has them classified. There is one for each core."""
+"""A lane: takes found files, locates, decodes and cuts them, and has the tiles classified. There is one for each core."""
 
 from __future__ import annotations
 
+import logging
 import queue
 import threading
 import time
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, TypeAlias
+from collections.abc import Iterable
+from typing import TypeAlias
 
-import numpy as np
-
-from edge.capture.directory import DirectorySource, FileChangedError, FoundFile
+from edge.capture.directory import DirectorySource, FoundFile
+from edge.capture.files import FileChangedError
 from edge.capture.headers import ImageError, IncompleteImageError
+from edge.daemon.hand import FrameInHand, Hand
 from edge.daemon.pause import Pause
 from edge.daemon.pictures import Pictures
 from edge.daemon.service import Service, Serving
 from edge.inference import EngineError
-from edge.inference.classifier import Started
-from edge.inference.engine import BATCH
 from edge.journal import FrameRecord
 from edge.messages import rfc3339
-from edge.position import Locator
-from edge.records import Frame, Observation, Prediction, Tile
+from edge.records import Alert, Observation
+from edge.survey import Survey, Surveyor
 from edge.text import one_line
 
-if TYPE_CHECKING:
-    pass
+_log = logging.getLogger(__name__)
 
 Found: TypeAlias = "queue.Queue[FoundFile | None]"
 Recorded: TypeAlias = "queue.Queue[list[tuple[FoundFile, FrameRecord | None]] | None]"
-"""What became of the files of a request, None for one that vanished before it was read; a None by itself ends the stage."""
+"""What became of files, None for one that vanished before it was read; a None by itself ends the stage."""
 
 _LOOK_S = 0.2
-_NO_PIXELS = np.empty((0, 0, 3), np.uint8)
 
 
 class Lane:
-    """While a request runs, the next files are decoded; with no more files, its result is taken at once."""
+    """While a request runs, the next file is decoded; with no more files, its result is taken at once."""
 
     def __init__(
         self,
         *,
         source: DirectorySource,
         service: Service,
-        locator: Locator,
+        surveyor: Surveyor,
         pause: Pause,
         pictures: Pictures,
         found: Found,
@@ -53,12 +49,13 @@ class Lane:
     ) -> None:
         self._source = source
         self._service = service
-        self._locator = locator
+        self._surveyor = surveyor
         self._pause = pause
         self._pictures = pictures
         self._found = found
         self._recorded = recorded
         self._stopping = stopping
+        self._hand = Hand(service)
 
     def run(self) -> None:
         """Work until a None is found or the daemon stops; what is in hand then is finished.
@@ -66,36 +63,28 @@ class Lane:
         Raises:
             EngineError: No engine works any more.
         """
-        running: list[_Running] = []
         more = True
-        while more or running:
-            batch: list[FoundFile] = []
+        while more or not self._hand.is_empty:
+            found = None
             if more:
-                batch, more = self._take(wait=not running)
-            started = self._start(batch)
-            for request in running:
-                self._collect(request)
-            running = started
+                found, more = self._next(wait=self._hand.is_empty)
+            self._record(self._hand.settle() if found is None else self._take(found))
 
-    def _take(self, *, wait: bool) -> tuple[list[FoundFile], bool]:
-        """Up to `BATCH` files, and whether more may come."""
-        batch: list[FoundFile] = []
+    def _next(self, *, wait: bool) -> tuple[FoundFile | None, bool]:
+        """The next file, None while there is none, and whether more may come."""
+        if self._stopping.is_set():
+            # What is left now is found again at the next start.
+            return None, False
         if not wait and self._pause.is_set:
-            return [], True
-        while len(batch) < BATCH:
-            try:
-                found = self._found.get(block=wait and not batch, timeout=_LOOK_S)
-            except queue.Empty:
-                if batch or not wait:
-                    break
-                if self._stopping.is_set():
-                    return [], False
-                continue
-            # The pause may have begun while this waited for a file.
-            if found is None or self._stopping.is_set() or (wait and not self._await_resume()):
-                return batch, False
-            batch.append(found)
-        return batch, True
+            return None, True
+        try:
+            found = self._found.get(block=wait, timeout=_LOOK_S)
+        except queue.Empty:
+            return None, True
+        # The pause may have begun while this waited for a file.
+        if found is None or self._stopping.is_set() or (wait and not self._await_resume()):
+            return None, False
+        return found, True
 
     def _await_resume(self) -> bool:
         """Wait as long as the device is paused. False: the daemon stops."""
@@ -104,29 +93,20 @@ class Lane:
                 return False
         return True
 
-    def _start(self, batch: Iterable[FoundFile]) -> list[_Running]:
-        # The model of a batch is one and the same, whatever is activated meanwhile.
+    def _take(self, found: FoundFile) -> Iterable[FrameInHand]:
+        """Take a file in hand, and give the frames of which all is known."""
+        begun = time.monotonic()
         serving = self._service.take()
-        loaded = []
-        for found in batch:
-            # What is left now is found again at the next start.
-            if self._stopping.is_set():
-                break
-            begun = time.monotonic()
-            frame = self._load(found, serving)
-            if frame is not None:
-                self._pictures.see(frame)
-                loaded.append((found, frame, begun))
-        running, at = [], 0
-        for request in serving.classifier.start([frame.pixels for _, frame, _ in loaded]):
-            running.append(_Running(request, serving, loaded[at : at + request.count]))
-            at += request.count
-        return running
+        survey = self._survey(found, serving)
+        if survey is None:
+            return ()
+        self._pictures.see(survey.frame)
+        return self._hand.add(FrameInHand(found, survey, begun, serving))
 
-    def _load(self, found: FoundFile, serving: Serving) -> Frame | None:
-        """The decoded frame; None if it cannot be had, with what became of the file seen to."""
+    def _survey(self, found: FoundFile, serving: Serving) -> Survey | None:
+        """The frame, cut for the model; None if it cannot be had, with what became of the file seen to."""
         try:
-            return self._source.load(found, serving.classifier.tile_px)
+            return self._surveyor.survey(self._source.read(found), serving.classifier.input)
         except FileChangedError:
             self._source.put_back(found)
         except FileNotFoundError:
@@ -141,59 +121,43 @@ class Lane:
             self._recorded.put([(found, FrameRecord(found.key, None, "unavailable", reason))])
         return None
 
-    def _collect(self, running: _Running) -> None:
-        serving, answers = self._answers(running)
-        records: list[tuple[FoundFile, FrameRecord | None]] = []
-        classified: list[tuple[Frame, Prediction]] = []
-        now = time.monotonic()
-        for (found, frame, begun), answer in zip(running.frames, answers, strict=True):
+    def _record(self, frames: Iterable[FrameInHand]) -> None:
+        """Hand on what is known of frames."""
+        records = [(frame.found, self._record_of(frame)) for frame in frames]
+        if records:
+            self._recorded.put(list(records))
+
+    def _record_of(self, frame: FrameInHand) -> FrameRecord:
+        survey = frame.survey
+        observations: list[Observation] = []
+        alerts: list[Alert] = []
+        pictures: list[tuple[str, bytes]] = []
+        reason = None
+        for index, (serving, answer) in enumerate(frame.answers):
             if isinstance(answer, EngineError):
-                # At the next start there may be another engine or model.
-                records.append((found, FrameRecord(frame.key, None, "unavailable", f"cannot be classified: {answer}")))
-            else:
-                classified.append((frame, answer))
-                records.append((found, self._record(serving, frame, answer, (now - begun) * 1000)))
-        if classified:
-            self._service.saw(serving, [frame.pixels for frame, _ in classified], [prediction for _, prediction in classified])
-        self._recorded.put(records)
-
-    def _record(self, serving: Serving, frame: Frame, prediction: Prediction, total_ms: float) -> FrameRecord:
-        tile = Tile(0, 0, frame.width, frame.height)
-        # Records wait for each other before they are written: without their pixels.
-        seen = replace(frame, pixels=_NO_PIXELS, exif={})
-        observation = Observation(seen, tile, prediction, self._locator.locate(frame))
-        alert = serving.triage.decide(observation)
-        picture = None if alert is None else self._pictures.of_alert(frame, tile)
+                reason = f"cannot be classified: {answer}"
+                continue
+            observation = survey.observation(index, answer)
+            observations.append(observation)
+            alert = serving.triage.decide(observation)
+            if alert is not None:
+                alerts.append(alert)
+                picture = self._pictures.of_alert(survey.frame, observation.tile)
+                if picture is not None:
+                    pictures.append((alert.id, picture))
+        if not observations:
+            # At the next start there may be another engine or model.
+            return FrameRecord(survey.frame.key, None, "unavailable", reason)
+        if reason is not None:
+            reason = f"{len(survey.tiles) - len(observations)} of {len(survey.tiles)} tiles: {reason}"
+            _log.warning("%a: %s", survey.frame.key.name, reason)
         return FrameRecord(
-            frame.key,
-            rfc3339(frame.captured_at),
+            survey.frame.key,
+            rfc3339(survey.frame.captured_at),
             "observed",
-            None,
-            (observation,),
-            () if alert is None else (alert,),
-            () if alert is None or picture is None else ((alert.id, picture),),
-            round(total_ms, 2),
+            reason,
+            observations,
+            alerts,
+            pictures,
+            round((time.monotonic() - frame.begun) * 1000, 2),
         )
-
-    def _answers(self, running: _Running) -> tuple[Serving, Sequence[Prediction | EngineError]]:
-        """Of the model that it was begun with or, should that fail on every engine, of the one to go back to.
-
-        Returns:
-            The model, and for each frame its prediction, or why no engine has one.
-
-        Raises:
-            EngineError: No engine works any more.
-        """
-        try:
-            return running.serving, running.request.predictions()
-        except EngineError as error:
-            return self._service.rescue(running.serving, [frame.pixels for _, frame, _ in running.frames], error)
-
-
-@dataclass(frozen=True, slots=True)
-class _Running:
-    """A request with the model that it asks and the frames that it is about, and when each was begun."""
-
-    request: Started
-    serving: Serving
-    frames: list[tuple[FoundFile, Frame, float]]

@@ -29,7 +29,7 @@ def _log_reason(rung: str, reason: str | None) -> None:
 
 
 class Classifier:
-    """A bundle on an engine.
+    """A bundle on an engine; `input` says what tiles it was trained on.
 
     >>> classifier = Classifier(Bundle.shipped())
     >>> classifier.classify([cv2.imread("ruin.jpeg")])[0].label
@@ -47,7 +47,7 @@ class Classifier:
         """
         self._model = bundle.model
         self._labels = bundle.manifest.labels
-        self.tile_px = (bundle.manifest.input.height, bundle.manifest.input.width)
+        self.input = bundle.manifest.input
         found = rungs(bundle, devices)
         self._ladder = Ladder(
             found.loaders,

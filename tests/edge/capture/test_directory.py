@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from edge.capture.directory import DirectorySource, FileChangedError, FoundFile
+from edge.capture.directory import DirectorySource, FoundFile
+from edge.capture.files import FileChangedError
 from edge.capture.image import ImageError, IncompleteImageError
 from edge.config import CaptureConfig
 from edge.records import FrameKey, Outcome
@@ -104,7 +105,7 @@ def test_frame_knows_its_file_its_pixels_and_when_it_was_written(tmp_path: Path,
     os.utime(file, ns=(0, 1_700_000_000_250_000_000))
     source = source_of(tmp_path)
     found = next(source.files(once=True))
-    frame = source.load(found, SERVE_PX)
+    frame = source.read(found).decode(SERVE_PX)
     assert frame.key == FrameKey(str(tmp_path), "sub/a.jpg", len(content), 1_700_000_000_250_000_000)
     assert (frame.width, frame.height) == (300, 200)
     assert frame.pixels.shape == (200, 300, 3)
@@ -119,7 +120,7 @@ def test_file_whose_time_no_calendar_of_a_camera_holds_is_given_and_loaded_all_t
     os.utime(file, (modified_s, modified_s))
     source = source_of(tmp_path, after="move")
     found = next(source.files(once=True))
-    assert source.load(found, SERVE_PX).captured_at.tzinfo is UTC
+    assert source.read(found).frame.captured_at.tzinfo is UTC
     source.finish(found, "observed")
     assert below(tmp_path) == {"done/a.jpg"}
 
@@ -228,7 +229,7 @@ def test_file_that_grows_in_steps_is_given_once_and_complete(tmp_path: Path, mak
             time.sleep(0.1)
         found = given.get(timeout=10)
         assert found.key.size_bytes == len(content)
-        assert source.load(found, SERVE_PX).pixels.shape == (150, 200, 3)
+        assert source.read(found).decode(SERVE_PX).pixels.shape == (150, 200, 3)
         assert_nothing_comes(given)
 
 
@@ -260,14 +261,14 @@ def test_truncated_image_is_given_again_when_its_rest_came(tmp_path: Path, make_
         found = given.get(timeout=10)
         assert found.may_grow
         with pytest.raises(IncompleteImageError):
-            source.load(found, SERVE_PX)
+            source.read(found)
         source.put_back(found)
         # It is not given over and over while it is waited for.
         assert_nothing_comes(given)
         with (tmp_path / "a.jpg").open("ab") as file:
             file.write(content[500:])
         found = given.get(timeout=10)
-        assert source.load(found, SERVE_PX).pixels.shape == (128, 128, 3)
+        assert source.read(found).decode(SERVE_PX).pixels.shape == (128, 128, 3)
 
 
 def test_image_that_is_never_completed_is_given_a_last_time_as_one_that_does_not_grow(
@@ -281,7 +282,7 @@ def test_image_that_is_never_completed_is_given_a_last_time_as_one_that_does_not
     for found in source.files(once=True):
         given.append(found.may_grow)
         with pytest.raises(IncompleteImageError):
-            source.load(found, SERVE_PX)
+            source.read(found)
         if found.may_grow:
             source.put_back(found)
         else:
@@ -338,7 +339,7 @@ def test_name_that_is_not_utf8_is_given_with_its_bytes_written_out(tmp_path: Pat
     source = source_of(tmp_path, outcomes, after="move")
     found = next(source.files(once=True))
     assert found.key.name == "caf\\xe9.jpg"
-    assert source.load(found, SERVE_PX).width == 128
+    assert source.read(found).decode(SERVE_PX).width == 128
     source.finish(found, "observed")
     assert os.listdir(os.fsencode(tmp_path / "done")) == [b"caf\xe9.jpg"]
 
@@ -362,7 +363,7 @@ def test_file_that_vanishes_before_it_is_read_is_released(tmp_path: Path, make_j
     found = next(given)
     file.unlink()
     with pytest.raises(FileNotFoundError):
-        source.load(found, SERVE_PX)
+        source.read(found)
     source.release(found)
     # It does not keep a single run from ending.
     assert list(given) == []
@@ -394,7 +395,7 @@ def test_link_to_a_file_is_given_under_its_own_name(tmp_path: Path, make_jpeg: C
     source = source_of(inbox)
     found = next(source.files(once=True))
     assert found.key.name == "link.jpg"
-    assert source.load(found, SERVE_PX).width == 128
+    assert source.read(found).decode(SERVE_PX).width == 128
 
 
 @pytest.mark.parametrize("after", ["move", "delete"])
@@ -490,7 +491,7 @@ def test_pipe_that_takes_the_place_of_a_listed_file_does_not_hang(tmp_path: Path
 
     def load() -> None:
         try:
-            source.load(found, SERVE_PX)
+            source.read(found)
         except (FileChangedError, ImageError, OSError) as error:
             raised.append(error)
 
@@ -596,7 +597,7 @@ def test_file_over_max_bytes_is_refused_unread(tmp_path: Path) -> None:
     source = source_of(tmp_path, max_bytes=1000)
     found = next(source.files(once=True))
     with pytest.raises(ImageError, match=r"1099511627776 bytes, more than max_bytes \(1000\)"):
-        source.load(found, SERVE_PX)
+        source.read(found)
 
 
 def test_file_of_just_max_bytes_is_read(tmp_path: Path, make_jpeg: Callable[..., bytes]) -> None:
@@ -621,10 +622,10 @@ def test_file_that_changed_since_it_was_listed_is_not_loaded(tmp_path: Path, mak
     # Of the same size: its time alone tells.
     put(file, make_jpeg(seed=1)[: len(content)].ljust(len(content), b"\0"), age_s=30)
     with pytest.raises(FileChangedError):
-        source.load(found, SERVE_PX)
+        source.read(found)
     put(file, content + b"more", age_s=60)
     with pytest.raises(FileChangedError):
-        source.load(found, SERVE_PX)
+        source.read(found)
 
 
 def test_file_that_changed_while_it_was_read_comes_up_again_in_its_new_form(
@@ -636,7 +637,7 @@ def test_file_that_changed_while_it_was_read_comes_up_again_in_its_new_form(
     found = next(given)
     put(file, make_jpeg(), age_s=30)
     with pytest.raises(FileChangedError):
-        source.load(found, SERVE_PX)
+        source.read(found)
     source.put_back(found)
     again = next(given)
     assert again.key.size_bytes == file.stat().st_size

@@ -11,13 +11,14 @@ import cv2
 import numpy as np
 import pytest
 
-from edge.capture.directory import key_of, load_frame
+from edge.capture.files import key_of, read_frame
 from edge.capture.image import Decoded, capture_time, decode
+from edge.capture.times import CaptureTimes
 from edge.config import CaptureConfig
 from edge.demo.flight import Photo, fly
 from edge.demo.town import BLOCK_PX, GROUND_SAMPLE_DISTANCE_M, Town, render_town
 from edge.position.exif import ExifPosition
-from edge.records import Fix, Frame
+from edge.records import Fix
 
 SERVE_PX = (128, 128)
 METRES_A_DEGREE = 111_320.0
@@ -43,8 +44,8 @@ def read(file: Path) -> Decoded:
 
 
 def fix_of(file: Path) -> Fix:
-    frame: Frame = load_frame(str(file), key_of(str(file), str(file.parent), file.stat()), SERVE_PX, CaptureConfig())
-    fix = ExifPosition().locate(frame)
+    key = key_of(str(file), str(file.parent), file.stat())
+    fix = ExifPosition().locate(read_frame(str(file), key, CaptureConfig(), CaptureTimes()).frame)
     assert fix is not None
     return fix
 

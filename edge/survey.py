@@ -1,0 +1,107 @@
+"""From a file that was read to tiles that can be classified, and from what a model says of them to observations with a place.
+
+The daemon's lanes and `overflight classify` take the same steps: where was the device, what did the camera show of the
+ground, how is the frame cut so that the model sees what it knows, and which ground does each tile show.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+
+from edge.capture.files import OpenedFrame
+from edge.capture.tiles import ModelInput, cut, plan_tiles
+from edge.config import CaptureConfig, Config
+from edge.position import Locator
+from edge.records import Fix, Footprint, Frame, Observation, Prediction, Tile
+
+if TYPE_CHECKING:
+    from edge.records import Image
+
+_NO_PIXELS = np.empty((0, 0, 3), np.uint8)
+
+
+class View(Protocol):
+    """The ground that a frame shows."""
+
+    @property
+    def ground_sample_distance_m(self) -> float | None:
+        """Of the frame as encoded."""
+
+    def footprint(self, tile: Tile) -> Footprint | None:
+        """The ground that a tile shows."""
+
+
+ViewOf = Callable[[Frame, Fix], View | None]
+
+
+def no_view(frame: Frame, fix: Fix) -> View | None:
+    """What is known of the ground without a camera: nothing."""
+    del frame, fix
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """A frame that is ready to be classified.
+
+    Attributes:
+        frame: With the pixels that its tiles were cut from.
+        images: The pixels of each tile.
+    """
+
+    frame: Frame
+    fix: Fix | None
+    view: View | None
+    tiles: tuple[Tile, ...]
+    images: list[Image] = field(repr=False)
+
+    def observation(self, index: int, prediction: Prediction) -> Observation:
+        """What was said of a tile, and where that is; the frame is there without its pixels and tags."""
+        tile = self.tiles[index]
+        seen = replace(self.frame, pixels=_NO_PIXELS, exif={}, xmp={})
+        footprint = None if self.view is None else self.view.footprint(tile)
+        return Observation(seen, tile, prediction, self.fix, footprint)
+
+
+class Surveyor:
+    """Takes the steps before a model is asked. Any thread may."""
+
+    def __init__(self, locator: Locator, capture: CaptureConfig, view_of: ViewOf = no_view) -> None:
+        """
+        Args:
+            view_of: What a frame shows of the ground, by the fix of its exposure.
+        """
+        self._locator = locator
+        self._capture = capture
+        self._view_of = view_of
+
+    @classmethod
+    def from_config(cls, config: Config, locator: Locator) -> Surveyor:
+        """Build it as the configuration says.
+
+        Raises:
+            ConfigError: A value of it cannot be used.
+        """
+        return cls(locator, config.capture, no_view)
+
+    def survey(self, opened: OpenedFrame, model: ModelInput) -> Survey:
+        """Locate a frame, decode it as far as the model needs, and cut it.
+
+        Raises:
+            IncompleteImageError: It ends too early.
+            ImageError: It cannot be decoded.
+            OSError: There is no memory left.
+        """
+        frame = opened.frame
+        fix = self._locator.locate(frame)
+        view = None if fix is None else self._view_of(frame, fix)
+        plan = plan_tiles(
+            (frame.width, frame.height), None if view is None else view.ground_sample_distance_m, model, self._capture
+        )
+        # What was decoded is let go of: pictures for the ground need no more than the model.
+        pixels, images = cut(opened.image.decode(plan.serve_px), plan)
+        return Survey(replace(frame, pixels=pixels), fix, view, plan.tiles, images)
