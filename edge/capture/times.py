@@ -90,6 +90,8 @@ def _in_utc(stem: str) -> datetime | None:
     Raises:
         ValueError: There is no such day or time.
     """
+    if not stem.endswith("Z"):
+        return None
     match = next((match for pattern in _IN_UTC if (match := pattern.fullmatch(stem))), None)
     if match is None:
         return None

@@ -604,14 +604,14 @@ def test_file_of_just_max_bytes_is_read(tmp_path: Path, make_jpeg: Callable[...,
     content = make_jpeg()
     put(tmp_path / "a.jpg", content)
     source = source_of(tmp_path, max_bytes=len(content))
-    assert source.load(next(source.files(once=True)), SERVE_PX).key.size_bytes == len(content)
+    assert source.read(next(source.files(once=True))).frame.key.size_bytes == len(content)
 
 
 def test_image_over_max_pixels_is_refused(tmp_path: Path, make_jpeg: Callable[..., bytes]) -> None:
     put(tmp_path / "a.jpg", make_jpeg(width=200, height=100))
     source = source_of(tmp_path, max_pixels=19_999)
     with pytest.raises(ImageError, match="200x100"):
-        source.load(next(source.files(once=True)), SERVE_PX)
+        source.read(next(source.files(once=True)))
 
 
 def test_file_that_changed_since_it_was_listed_is_not_loaded(tmp_path: Path, make_jpeg: Callable[..., bytes]) -> None:
@@ -641,7 +641,7 @@ def test_file_that_changed_while_it_was_read_comes_up_again_in_its_new_form(
     source.put_back(found)
     again = next(given)
     assert again.key.size_bytes == file.stat().st_size
-    assert source.load(again, SERVE_PX).width == 128
+    assert source.read(again).frame.width == 128
 
 
 def test_file_that_the_system_refused_is_given_again_only_after_something_about_it_changed(tmp_path: Path) -> None:
