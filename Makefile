@@ -3,7 +3,7 @@
 PYTHON ?= python3
 DATA ?= ../shared/data
 
-.PHONY: help demo install test check bench bench-delivery bench-trainer bench-swap bench-journal bench-footprints model bundle folds comparison myriad-runtime asyncapi lock clean test-long
+.PHONY: help demo install test check bench bench-delivery bench-trainer bench-swap bench-journal bench-footprints bench-tiles model bundle folds comparison myriad-runtime asyncapi lock clean test-long
 
 help:
 	@echo "make demo      a rendered flight, classified and watched on this machine"
@@ -16,6 +16,7 @@ help:
 	@echo "make bench-swap  what a change of the model and the loss of an engine cost, with DATA=$(DATA)"
 	@echo "make bench-journal  what the journal writes to the disk"
 	@echo "make bench-footprints  how well footprints put the same ground of two photos, with DATA=$(DATA)"
+	@echo "make bench-tiles  how fast a large photo becomes classified, placed tiles, with DATA=$(DATA)"
 	@echo "make bench-trainer  what the trainer promises, with DATA=$(DATA)"
 	@echo "make model     the shipped bundle anew from DATA=$(DATA), in about an hour"
 	@echo "make folds     what the network gets where it has not been (two hours)"
@@ -59,6 +60,9 @@ bench-journal: .venv/.installed
 
 bench-footprints: .venv/.installed
 	.venv/bin/python -m bench.footprints --data $(DATA)
+
+bench-tiles: .venv/.installed
+	.venv/bin/python -m bench.tiles --data $(DATA)
 
 bench-trainer: .venv/.installed
 	.venv/bin/python -m bench.trainer --data $(DATA)

@@ -29,7 +29,7 @@ from edge.capture.directory import FoundFile
 from edge.capture.files import OpenedFrame, key_of, read_frame
 from edge.capture.tiles import cut, plan_tiles
 from edge.capture.times import CaptureTimes
-from edge.config import CaptureConfig, build
+from edge.config import CaptureConfig, PositionConfig, build
 from edge.daemon.hand import FrameInHand, Hand
 from edge.daemon.models import Models
 from edge.daemon.service import Service
@@ -122,7 +122,9 @@ def _row(service: Service, photo: Path, height_m: float, ground_m: float, count:
     """Measure one height and one model; returns photos per second."""
     classifier = service.current.classifier
     classifier.input = msgspec.structs.replace(classifier.input, ground_sample_distance_m=ground_m)
-    surveyor = Surveyor(Locator.from_config(["exif"]), _CAPTURE, lambda frame, fix: Below(fix, height_m))
+    surveyor = Surveyor(
+        Locator.from_config(PositionConfig(sources=["exif"])), _CAPTURE, lambda frame, fix: Below(fix, height_m)
+    )
     seen: list[int] = []
     _fly(service, surveyor, photo, 1, [])
     started = time.perf_counter()
@@ -134,7 +136,7 @@ def _row(service: Service, photo: Path, height_m: float, ground_m: float, count:
     speed = len(seen) / (time.perf_counter() - started)
     decoded, *parts = _parts(service, photo, height_m)
     cells = "".join(f"{part:7.0f}" for part in parts)
-    print(f"{height_m:6.0f} m{ground_m:7g} m{seen[0]:7}{decoded:>11}{speed:10.1f}{_FLOOR_PER_S:7.0f}{'':13}{cells}")
+    print(f"{height_m:6.0f} m{ground_m:7g} m{seen[0]:7}{decoded:>11}{speed:10.1f}{_FLOOR_PER_S:7.0f}{'':7}{cells}")
     return speed
 
 

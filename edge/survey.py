@@ -14,8 +14,10 @@ import numpy as np
 
 from edge.capture.files import OpenedFrame
 from edge.capture.tiles import ModelInput, cut, plan_tiles
-from edge.config import CaptureConfig, Config
+from edge.config import CaptureConfig, Config, ConfigError
 from edge.position import Locator
+from edge.position.footprint import view_of
+from edge.position.terrain import Terrain
 from edge.records import Fix, Footprint, Frame, Observation, Prediction, Tile
 
 if TYPE_CHECKING:
@@ -86,7 +88,8 @@ class Surveyor:
         Raises:
             ConfigError: A value of it cannot be used.
         """
-        return cls(locator, config.capture, no_view)
+        terrain = _terrain(config.position.terrain)
+        return cls(locator, config.capture, lambda frame, fix: view_of(frame, fix, config.camera, terrain))
 
     def survey(self, opened: OpenedFrame, model: ModelInput) -> Survey:
         """Locate a frame, decode it as far as the model needs, and cut it.
@@ -105,3 +108,14 @@ class Surveyor:
         # What was decoded is let go of: pictures for the ground need no more than the model.
         pixels, images = cut(opened.image.decode(plan.serve_px), plan)
         return Survey(replace(frame, pixels=pixels), fix, view, plan.tiles, images)
+
+
+def _terrain(path: str) -> Terrain | None:
+    """
+    Raises:
+        ConfigError: It is no elevation file.
+    """
+    try:
+        return Terrain.open(path) if path else None
+    except ValueError as error:
+        raise ConfigError(f"position.terrain: {path}: {error}") from error

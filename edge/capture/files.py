@@ -72,14 +72,14 @@ def read_frame(path: str, key: FrameKey, limits: CaptureConfig, times: CaptureTi
     moment = times.of(key, image.exif)
     frame = Frame(
         key,
-        moment.at,
+        moment.utc,
         image.width,
         image.height,
         _NO_PIXELS,
         image.exif,
         image.xmp,
         moment.clock,
-        moment.exposed_s,
+        moment.monotonic_s,
     )
     return OpenedFrame(frame, image)
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from edge.capture.image import capture_time
+from edge.clock import Moment
 from edge.config import ConfigError
-from edge.records import Clock, FrameKey
+from edge.records import FrameKey
 from edge.text import one_line
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -29,27 +29,13 @@ _IN_UTC = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Moment:
-    """When a frame was taken.
-
-    Attributes:
-        at: UTC.
-        exposed_s: The same by this machine's monotonic clock; None: it does not know.
-    """
-
-    at: datetime
-    clock: Clock
-    exposed_s: float | None = None
+FileTime = Callable[[int], Moment]
+"""When a file was written, by its modification time in nanoseconds since 1970-01-01 UTC: `Clock.of_file` in the daemon."""
 
 
-FileTime = Callable[[FrameKey], Moment]
-"""When a file was written: the last resort."""
-
-
-def file_time(key: FrameKey) -> Moment:
+def file_time(modified_ns: int) -> Moment:
     """When a file was written, by the clock that the machine had then."""
-    return Moment(_EPOCH + timedelta(microseconds=key.modified_ns // 1000), "system")
+    return Moment(_EPOCH + timedelta(microseconds=modified_ns // 1000), "system", None)
 
 
 class CaptureTimes:
@@ -59,6 +45,7 @@ class CaptureTimes:
         """
         Args:
             name_time: How names say it, as `capture.name_time`.
+            file_time: What is asked last.
 
         Raises:
             ConfigError: No time can be read by it.
@@ -71,11 +58,11 @@ class CaptureTimes:
     def of(self, key: FrameKey, exif: Mapping[str, Any]) -> Moment:
         """When a frame was taken, as far as anything tells."""
         if (at := capture_time(exif)) is not None:
-            return Moment(at, "image")
+            return Moment(at, "image", None)
         stem = os.path.splitext(os.path.basename(key.name))[0]
         if (at := self._of_name(stem)) is not None:
-            return Moment(at, "name")
-        return self._file_time(key)
+            return Moment(at, "name", None)
+        return self._file_time(key.modified_ns)
 
     def _of_name(self, stem: str) -> datetime | None:
         try:

@@ -88,7 +88,7 @@ class Daemon:
         self._conditions = Conditions(self._announce)
         self._locator = Locator.from_config(config.position, self._clock, self._tell_of_position)
         surveyor = Surveyor.from_config(config, self._locator)
-        times = CaptureTimes(config.capture.name_time)
+        times = CaptureTimes(config.capture.name_time, self._clock.of_file)
         journal_path = Path(config.journal.path).absolute()
         self._stopping = threading.Event()
         self._running = False
