@@ -38,15 +38,17 @@ def find_images(paths: Sequence[Path]) -> Iterator[tuple[str, str]]:
 
 
 def classify_images(
-    images: Iterator[tuple[str, str]], classifier: Classifier, surveyor: Surveyor, capture: CaptureConfig
+    images: Iterator[tuple[str, str]],
+    classifier: Classifier,
+    surveyor: Surveyor,
+    capture: CaptureConfig,
+    times: CaptureTimes,
 ) -> Iterator[Observation | tuple[str, str]]:
     """Observations of all tiles in the order of the images; for an image that cannot be read its path and the reason.
 
     Raises:
-        ConfigError: `capture.name_time` is no format of a time.
         EngineError: No engine works any more.
     """
-    times = CaptureTimes(capture.name_time)
     surveys: list[Survey] = []
     for path, root in images:
         try:

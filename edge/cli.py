@@ -178,6 +178,7 @@ def rejected_lines(summary: Summary) -> list[str]:
 
 def _classify(options: argparse.Namespace) -> int:
     from edge.bundle import Bundle
+    from edge.capture.times import CaptureTimes
     from edge.classify import classify_images, find_images, observation_line
     from edge.inference import Classifier
     from edge.messages import encode, observation_message
@@ -193,6 +194,7 @@ def _classify(options: argparse.Namespace) -> int:
     sources = options.position or config.position.sources
     locator = Locator.from_config(msgspec.structs.replace(config.position, sources=sources))
     surveyor = Surveyor.from_config(config, locator)
+    times = CaptureTimes(config.capture.name_time)
     if options.bundle is not None:
         bundle = Bundle.open(options.bundle, trust_of(config.model))
     else:
@@ -203,7 +205,7 @@ def _classify(options: argparse.Namespace) -> int:
     failed, separator = 0, ""
     if options.json:
         print('{"type":"FeatureCollection","features":[', end="")
-    for item in classify_images(find_images(options.paths), classifier, surveyor, config.capture):
+    for item in classify_images(find_images(options.paths), classifier, surveyor, config.capture, times):
         if isinstance(item, tuple):
             failed += 1
             print(f"overflight: {item[0]!a}: {item[1]}", file=sys.stderr)

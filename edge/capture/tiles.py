@@ -185,7 +185,8 @@ def _plan(size: tuple[int, int], scaled: tuple[int, int], lefts: Sequence[int], 
         tuple((left, top) for top in tops for left in lefts),
         scaled,
         (model.height, model.width),
-        scaled,
+        # Half of an odd number of pixels, rounded up, is what a decoder leaves of them.
+        (max(1, scaled[0] - 1), max(1, scaled[1] - 1)),
     )
 
 

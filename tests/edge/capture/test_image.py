@@ -20,7 +20,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image as Pillow
+from PIL.PngImagePlugin import PngInfo
 
+from edge.capture.headers import read_header
 from edge.capture.image import Decoded, ImageError, IncompleteImageError, capture_time, decode
 
 SERVE_PX = (128, 128)
@@ -419,6 +421,28 @@ def test_damaged_exif_costs_its_tags_and_not_the_picture() -> None:
     decoded = decode(bytes(content), SERVE_PX, MAX_PIXELS)
     assert_shows(decoded, QUARTERS)
     assert capture_time(decoded.exif) is None
+
+
+_XMP = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"/>'
+
+
+def with_xmp(format_: str) -> bytes:
+    if format_ == "PNG":
+        text = PngInfo()
+        text.add_itxt("XML:com.adobe.xmp", _XMP.decode())
+        return encode("PNG", pnginfo=text)
+    return encode("TIFF", tiffinfo={700: _XMP}) if format_ == "TIFF" else encode(format_, xmp=_XMP)
+
+
+@pytest.mark.parametrize("format_", ["JPEG", "PNG", "TIFF", "WEBP"])
+def test_header_tells_whether_there_is_xmp(format_: str) -> None:
+    assert read_header(with_xmp(format_)).has_xmp
+    assert not read_header(encode(format_)).has_xmp
+
+
+def test_header_of_a_real_photo_tells_of_its_xmp(data: Path) -> None:
+    header = read_header((data / "drone-photos" / "DJI_0018.JPG").read_bytes())
+    assert (header.has_xmp, header.has_exif) == (True, True)
 
 
 _TAGS = exif_of(

@@ -58,6 +58,9 @@ class Device:
             "trial_s": TRIAL_S,
             "retry_s": RETRY_S,
         }
+        self.capture: dict[str, Any] = {"source": str(self.inbox), "settle_s": 0.05}
+        # Of the models that are made.
+        self.ground_sample_distance_m: float | None = None
         self._opened: list[Models] = []
         for made in (self.inbox, self.keys):
             made.mkdir(parents=True)
@@ -66,7 +69,7 @@ class Device:
     @property
     def config(self) -> Config:
         content = {
-            "capture": {"source": str(self.inbox), "settle_s": 0.05},
+            "capture": self.capture,
             "journal": {"path": str(self.folder / "state" / "journal.db")},
             "model": self.model,
             # Nobody listens there.
@@ -103,7 +106,8 @@ class Device:
             "tolerance": {"float": 0.01},
         }
         files = network(folder, kind) | scenes | {"selftest/expected.json": json.dumps(expected).encode()}
-        size = {"height": SIDE, "width": SIDE, "colour": "BGR", "ground_sample_distance_m": None}
+        ground_m = self.ground_sample_distance_m
+        size = {"height": SIDE, "width": SIDE, "colour": "BGR", "ground_sample_distance_m": ground_m}
         return write_bundle(folder / "bundle", files, key, version=version, input=size)
 
     def install(self, version: int, kind: Kind = "sound", *, proven: bool = False, **how: Any) -> Path:
