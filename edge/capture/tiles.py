@@ -110,7 +110,9 @@ def _whole(size: tuple[int, int], model: ModelInput) -> Plan:
 
 
 def _by_parts(size: tuple[int, int], model: ModelInput, capture: CaptureConfig) -> Plan:
-    rows, columns = (int(part) for part in (capture.tiles or "1x1").split("x"))
+    if capture.tiles is None:
+        return _whole(size, model)
+    rows, columns = (int(part) for part in capture.tiles.split("x"))
     rows, columns = min(rows, size[1]), min(columns, size[0])
     while rows * columns > capture.max_tiles:
         rows, columns = (rows - 1, columns) if rows >= columns else (rows, columns - 1)

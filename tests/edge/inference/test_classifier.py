@@ -32,8 +32,8 @@ def test_prediction_names_its_model_its_time_and_a_probability_for_each_label(
         assert prediction.inference_ms > 0
 
 
-def test_tile_size_is_that_of_the_manifest(classifier: Classifier) -> None:
-    assert classifier.tile_px == (128, 128)
+def test_input_is_that_of_the_manifest(classifier: Classifier) -> None:
+    assert (classifier.input.height, classifier.input.width) == (128, 128)
 
 
 @pytest.mark.parametrize("count", [1, 3, 8, 9])
