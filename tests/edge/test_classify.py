@@ -13,9 +13,10 @@ import pytest
 from edge.bundle import Bundle
 from edge.capture.times import CaptureTimes
 from edge.classify import classify_images, find_images, observation_line
-from edge.config import CaptureConfig, PositionConfig
+from edge.config import CaptureConfig, ConfigError, PositionConfig, build
 from edge.inference import Classifier, Devices
 from edge.position import Locator
+from edge.position.geodesy import distance_m
 from edge.records import Fix, Frame, Observation, Tile
 from edge.survey import Surveyor, no_view
 from tests.conftest import Overflight
@@ -82,6 +83,30 @@ def test_line_for_people_names_the_place_on_the_ground_and_the_tile(
         ["-0.128000", "0.128000", "a.jpg", "256x256+0+0"],
         ["-0.128000", "0.384000", "a.jpg", "256x256+256+0"],
     ]
+
+
+def test_real_photo_is_cut_by_what_it_says_of_its_height_and_its_camera(data: Path, classifier: Classifier) -> None:
+    config = build({}, "test", {})
+    surveyor = Surveyor.from_config(config, Locator.from_config(config.position))
+    photo = data / "drone-photos" / "DJI_0018.JPG"
+    seen = list(classify_images(find_images([photo]), classifier, surveyor, config.capture, CaptureTimes()))
+    # From 40 m it shows about 70 m by 40 m, where a tile of this model is 64 m: so they are as large as the photo is high.
+    assert len(seen) == 3
+    for item in seen:
+        assert isinstance(item, Observation)
+        assert item.fix is not None
+        assert item.footprint is not None
+        assert (item.tile.width, item.tile.height) == (pytest.approx(2250, abs=10), 2250)
+        away_m = distance_m(item.fix.latitude, item.fix.longitude, item.footprint.latitude, item.footprint.longitude)
+        from_middle_px = abs(item.tile.left + item.tile.width / 2 - item.frame.width / 2)
+        assert away_m == pytest.approx(from_middle_px * 40 / 2250, rel=0.1, abs=0.5)
+
+
+@pytest.mark.parametrize("path", ["nowhere.hgt", "ground.txt"])
+def test_terrain_that_is_none_is_a_mistake_in_the_config(path: str) -> None:
+    config = build({"position": {"terrain": path}}, "test", {})
+    with pytest.raises(ConfigError, match=rf"^position\.terrain: {path}: "):
+        Surveyor.from_config(config, Locator([]))
 
 
 def test_command_prints_a_feature_for_each_tile(overflight: Overflight, make_jpeg: Callable[..., bytes]) -> None:
