@@ -80,7 +80,8 @@ model: .venv/.installed
 
 # Signs with the private key in keys/, which is made once and belongs into no repository; its public half comes with the package.
 bundle: keys/overflight.key
-	$(TRAIN) pack runs/terrain-damage-export --name terrain-damage --version 3 --key keys/overflight.key \
+	$(TRAIN) pack runs/terrain-damage-export --name terrain-damage --version 4 --ground-sample-distance-m 0.465 \
+		--key keys/overflight.key \
 		--out edge/bundle/terrain-damage
 	install -D -m 644 keys/overflight.pub edge/bundle/trusted/overflight.pub
 
