@@ -162,16 +162,15 @@ class Lane:
         # Records wait for each other before they are written: without their pixels.
         seen = replace(frame, pixels=_NO_PIXELS, exif={})
         observation = Observation(seen, tile, prediction, self._locator.locate(frame))
-        alert = serving.triage.decide(observation)
-        picture = None if alert is None else self._pictures.of_alert(frame, tile)
+        alerts = serving.triage.decide_all((observation,))
         return FrameRecord(
             frame.key,
             rfc3339(frame.captured_at),
             "observed",
             None,
             (observation,),
-            () if alert is None else (alert,),
-            () if alert is None or picture is None else ((alert.id, picture),),
+            alerts,
+            self._pictures.of_alerts(frame, alerts),
             round(total_ms, 2),
         )
 
