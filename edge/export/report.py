@@ -26,7 +26,7 @@ _FULL_TURN_DEG = 360.0
 _COLUMNS = "frame, label, latitude, longitude, model, engine, inference_ms"
 _RESULTS = (
     f"(SELECT {_COLUMNS} FROM observations UNION ALL"  # noqa: S608 - our own columns
-    f" SELECT {_COLUMNS} FROM alerts WHERE sequence > 0 AND NOT repeats) AS results"  # noqa: S608
+    f" SELECT {_COLUMNS} FROM alerts WHERE sequence > 0 AND NOT repeats) AS results"
     " LEFT JOIN frames USING (frame)"
 )
 _IN_RUN = "(:run IS NULL OR frames.run = :run)"

@@ -189,18 +189,23 @@ class Journal:
         self, connection: sqlite3.Connection, frame: int, record: FrameRecord, sequence: int, thumbnails: list[Thumbnail]
     ) -> int:
         """Returns the number of the last alert."""
-        untold = {id(observation): observation for observation in record.observations}
-        pictures = dict(record.thumbnails)
+        results = {id(observation): observation for observation in record.observations}
+        own: dict[int, Alert] = {}
+        # About an earlier frame, or told of before: such an alert is no result of this frame.
+        repeats: list[Alert] = []
         for alert in record.alerts:
+            if id(alert.observation) in results and own.setdefault(id(alert.observation), alert) is alert:
+                continue
+            repeats.append(alert)
+        pictures = dict(record.thumbnails)
+        for alert in (*(own[key] for key in results if key in own), *repeats):
             sequence += 1
-            # One about an earlier frame, or told of before, is no result of this frame.
-            repeats = untold.pop(id(alert.observation), None) is None
-            self._insert_alert(connection, sequence, frame, alert, repeats=repeats)
+            self._insert_alert(connection, sequence, frame, alert, repeats=own.get(id(alert.observation)) is not alert)
             if alert.id in pictures:
                 thumbnails.append(Thumbnail(sequence, alert.id, pictures[alert.id], replaces=alert.revision > 0))
         connection.executemany(
             f"INSERT INTO observations ({_OBSERVATION}) VALUES ({_marks(13)})",  # noqa: S608 - our own columns
-            [self._values(connection, frame, observation) for observation in untold.values()],
+            [self._values(connection, frame, observation) for key, observation in results.items() if key not in own],
         )
         return sequence
 

@@ -94,6 +94,8 @@ def test_every_number_is_there_in_base_units(shown: Shown) -> None:
         ("overflight_queues", ("recorded",)): 0,
         ("overflight_fix_age_seconds", ()): 0.25,
         ("overflight_fix_accuracy_meters", ()): 2.5,
+        ("overflight_fix_is_2d", ()): 0,
+        ("overflight_outside_area_total", ()): 0,
         ("overflight_state", ("online",)): 1,
         ("overflight_state", ("degraded",)): 0,
         ("overflight_state", ("offline",)): 0,

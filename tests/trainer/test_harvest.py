@@ -270,7 +270,7 @@ def test_what_is_no_journal_is_refused(device: Device, tmp_path: Path) -> None:
     (tmp_path / "text.db").write_text("no database at all" * 100)
     for path, reason in (
         (tmp_path / "absent.db", "no such journal"),
-        (other, "no journal of schema 2"),
+        (other, "no journal of schema 3"),
         (tmp_path / "text.db", "not a database"),
     ):
         with pytest.raises(HarvestError, match=reason) as caught:

@@ -44,7 +44,7 @@ def make_many(journal: Path) -> None:
         )
         database.execute(
             "INSERT INTO observations SELECT NULL, frames.frame, tile, label, probabilities, latitude, longitude, altitude_m,"
-            " fix_source, model, engine, inference_ms FROM frames, (SELECT * FROM observations LIMIT 1)"
+            " fix_source, model, engine, inference_ms, on_ground, footprint FROM frames, (SELECT * FROM observations LIMIT 1)"
             " WHERE frames.frame >= 1000"
         )
 
@@ -71,12 +71,16 @@ def test_every_tile_is_a_row_and_a_frame_without_a_result_is_one(flight: Flight)
         "latitude": "29.5",
         "longitude": "-95.25",
         "altitude_m": "31.0",
+        "place": "device",
+        "footprint": "",
         "fix_source": "exif",
         "model": "terrain-damage-3",
         "engine": "openvino",
         "device": "CPU",
         "alert_sequence": "1",
         "alert_delivered": "true",
+        "alert_revision": "0",
+        "alert_count": "1",
         "run": "1",
         "version": "0.1.0",
         "physical_cores": "4",
