@@ -12,7 +12,7 @@ from edge.triage.sighting import Sighting, is_near
 
 # Several lanes finish frames out of order: so many more than are asked for are remembered.
 _LATE_FRAMES = 64
-PENDING_MAX = 4096
+PENDING_MAX = 2048
 """Sightings of a source that may wait for others; of more, the oldest are forgotten."""
 
 _Key = tuple[datetime, str]
@@ -91,11 +91,12 @@ class _Source:
         self.pending: list[Sighting] = []
 
     def forget(self) -> None:
-        """Let go of sightings whose frames are forgotten, and of those that are too many."""
+        """Let go of sightings whose frames are forgotten, and of the oldest of those that are too many."""
         oldest = self.frames[0]
         if len(self.pending) >= PENDING_MAX or (self.pending and _key(self.pending[0].observation.frame) < oldest):
             kept = [each for each in self.pending if _key(each.observation.frame) >= oldest]
-            self.pending = kept[-(PENDING_MAX - 1) :]
+            # Some more than need be, so that it is not done again for each.
+            self.pending = kept if len(kept) < PENDING_MAX else kept[PENDING_MAX // 4 :]
 
 
 def _key(frame: Frame) -> _Key:

@@ -116,9 +116,9 @@ class Merging:
             (distance_m(alert.place, place), alert)
             for alert in self._open.values()
             if alert.place is not None
+            and is_near(alert.place, place, self._merge_m)
             and alert.best.label == sighting.label
             and alert.first_at - self._merge <= sighting.at <= alert.last_at + self._merge
-            and is_near(alert.place, place, self._merge_m)
         ]
         if not near:
             return None
