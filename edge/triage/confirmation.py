@@ -1,4 +1,7 @@
-"""Damage that is only told when several of the last frames show it: what one frame shows alone may be a shadow."""
+"""Damage that is only told when several of the last frames show it: what one frame shows alone may be a shadow.
+
+What waits to be confirmed is not kept over a restart: its frames are in the journal, without an alert.
+"""
 
 from __future__ import annotations
 
