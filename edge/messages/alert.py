@@ -146,7 +146,7 @@ def observation_message(observation: Observation) -> ObservationMessage:
 
 def _geometry(observation: Observation) -> Point | None:
     place = observation.place
-    return None if place is None else point(place)
+    return None if place is None else point(place, is_rounded=observation.footprint is not None)
 
 
 def _facts(observation: Observation, label: str) -> dict[str, Any]:
@@ -188,7 +188,7 @@ def fix_quality(fix: Fix, *, is_elsewhere: bool = False) -> FixQuality:
         fix.accuracy_m,
         fix.is_2d,
         None if fix.height_m is None else round(fix.height_m, _DECIMALS),
-        point(fix).coordinates if is_elsewhere else None,
+        point(fix, is_rounded=True).coordinates if is_elsewhere else None,
     )
 
 

@@ -50,9 +50,15 @@ class MultiPolygon(msgspec.Struct, frozen=True, tag_field="type", tag="MultiPoly
             _check_rings(rings)
 
 
-def point(place: Place | Fix) -> Point:
-    """A place, to the centimetre."""
-    longitude, latitude = round(place.longitude, _DECIMALS), round(place.latitude, _DECIMALS)
+def point(place: Place | Fix, *, is_rounded: bool = False) -> Point:
+    """A place.
+
+    Args:
+        is_rounded: To the centimetre, where it was computed; what a source said stays as it was said.
+    """
+    longitude, latitude = place.longitude, place.latitude
+    if is_rounded:
+        longitude, latitude = round(longitude, _DECIMALS), round(latitude, _DECIMALS)
     if place.altitude_m is None:
         return Point((longitude, latitude))
     return Point((longitude, latitude, round(place.altitude_m, _ALTITUDE_DECIMALS)))
