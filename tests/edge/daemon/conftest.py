@@ -58,6 +58,7 @@ class Device:
             "trial_s": TRIAL_S,
             "retry_s": RETRY_S,
         }
+        self.triage: dict[str, Any] = {}
         self._opened: list[Models] = []
         for made in (self.inbox, self.keys):
             made.mkdir(parents=True)
@@ -69,6 +70,7 @@ class Device:
             "capture": {"source": str(self.inbox), "settle_s": 0.05},
             "journal": {"path": str(self.folder / "state" / "journal.db")},
             "model": self.model,
+            "triage": self.triage,
             # Nobody listens there.
             "uplink": {"url": "mqtt://127.0.0.1:9"},
         }
