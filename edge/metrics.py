@@ -6,7 +6,7 @@ They are read when Prometheus asks, so nothing runs in between. The library is a
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, get_args
 from wsgiref.simple_server import WSGIServer
@@ -26,7 +26,10 @@ _KEY = "health.prometheus_port"
 _PREFIX = "overflight_"
 
 # What only ever grows while the daemon runs; everything else can also fall.
-_COUNTERS = frozenset({"frames", "rejected", "alerts", "network_sent_bytes", "network_received_bytes"})
+_COUNTERS = frozenset(
+    {"frames", "rejected", "alerts", "outside_area", "network_sent_bytes", "network_received_bytes"}
+    | {"position_fixes", "position_refused"}
+)
 # The version of the message's form is no measurement.
 _LEFT_OUT = frozenset({"schema"})
 # Prometheus has base units only (https://prometheus.io/docs/practices/naming/): how a field ends, how its metric does, and
@@ -128,23 +131,40 @@ def metrics_of(facts: Facts) -> Iterator[Metric]:
 
 def _metrics(field: str, value: Any) -> Iterator[Metric]:
     """The metrics of one field: several of a struct, none of a text or of what is not known."""
-    from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily
-
-    name, factor = _name_and_factor(field)
-    description = f"{field} of the health message."
     if isinstance(value, msgspec.Struct):
         for inner, inner_value in msgspec.structs.asdict(value).items():
             yield from _metrics(f"{field}_{inner}", inner_value)
+    elif isinstance(value, dict) and any(isinstance(part, msgspec.Struct) for part in value.values()):
+        yield from _metrics_of_named(field.removesuffix("s"), value)
     elif isinstance(value, dict):
-        family = GaugeMetricFamily(name, description, labels=[field.removesuffix("s")])
-        for key, part in value.items():
-            family.add_metric([key], part * factor)
-        yield family
+        yield _family(field, (field.removesuffix("s"),), [((key,), part) for key, part in value.items()])
     elif isinstance(value, int | float):
-        if field in _COUNTERS:
-            yield CounterMetricFamily(name, description, value * factor)
-        else:
-            yield GaugeMetricFamily(name, description, value * factor)
+        yield _family(field, (), [((), value)])
+
+
+def _metrics_of_named(field: str, named: Mapping[str, msgspec.Struct]) -> Iterator[Metric]:
+    """A metric for each field of structs that have names, which are a label; so are the reasons that a field counts by."""
+    samples: dict[tuple[str, bool], list[tuple[tuple[str, ...], float]]] = {}
+    for name, struct in named.items():
+        for inner, value in msgspec.structs.asdict(struct).items():
+            if isinstance(value, dict):
+                samples.setdefault((inner, True), []).extend(((name, key), part) for key, part in value.items())
+            elif isinstance(value, int | float):
+                samples.setdefault((inner, False), []).append(((name,), value))
+    for (inner, has_names), rows in samples.items():
+        yield _family(f"{field}_{inner}", (field, "reason") if has_names else (field,), rows)
+
+
+def _family(field: str, labels: Sequence[str], samples: Iterable[tuple[Sequence[str], float]]) -> Metric:
+    """A metric in base units with its samples, each with the values of the labels."""
+    from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily
+
+    name, factor = _name_and_factor(field)
+    kind = CounterMetricFamily if field in _COUNTERS else GaugeMetricFamily
+    family = kind(name, f"{field} of the health message.", labels=labels)
+    for values, value in samples:
+        family.add_metric(values, value * factor)
+    return family
 
 
 def _name_and_factor(field: str) -> tuple[str, float]:

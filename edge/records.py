@@ -18,6 +18,9 @@ Clock = Literal["image", "name", "system", "gps", "unsynchronised"]
 """Which clock a capture time is of: the image's own, the file name's, that of this machine, that of the GPS where this
 machine's is not synchronised, or this machine's in spite of that, because there is no better one."""
 
+PlaceKind = Literal["ground", "device"]
+"""What a place is that of: the ground that is shown, or the aircraft."""
+
 Outcome = Literal["observed", "rejected", "unavailable"]
 """What became of a frame; unavailable: the system did not let it be read, which can change."""
 
@@ -121,6 +124,23 @@ class Fix:
 
 
 @dataclass(frozen=True, slots=True)
+class Place:
+    """Where something is said to be.
+
+    Attributes:
+        latitude: Degrees north, WGS 84.
+        longitude: Degrees east, WGS 84.
+        altitude_m: Above mean sea level; None: not known.
+        kind: "ground": what the tile shows; "device": where the aircraft was, and what it saw lies somewhere around.
+    """
+
+    latitude: float
+    longitude: float
+    altitude_m: float | None
+    kind: PlaceKind
+
+
+@dataclass(frozen=True, slots=True)
 class Footprint:
     """The ground that a tile shows.
 
@@ -184,6 +204,16 @@ class Observation:
     fix: Fix | None
     footprint: Footprint | None = None
 
+    @property
+    def place(self) -> Place | None:
+        """The middle of the footprint, else the place of the fix; None: nobody knows."""
+        footprint, fix = self.footprint, self.fix
+        if footprint is not None:
+            return Place(footprint.latitude, footprint.longitude, footprint.altitude_m, "ground")
+        if fix is None:
+            return None
+        return Place(fix.latitude, fix.longitude, fix.altitude_m, "ground" if fix.is_of_ground else "device")
+
 
 @dataclass(frozen=True, slots=True)
 class Alert:
@@ -194,9 +224,19 @@ class Alert:
         observation: What the ground is told; of several of one place that with the highest confidence.
         label: The label that is alerted about, which a threshold below one half can make another than the most probable.
         confidence: Probability of that label, 0..1.
+        count: How many observations it stands for.
+        revision: How often it was told before; a higher one replaces a lower one.
+        first_at: Capture time of the earliest of several, UTC; None: there is one.
+        last_at: Of the latest.
+        latest: The one that came last, where that is not the one that is told.
     """
 
     id: str
     observation: Observation
     label: str
     confidence: float
+    count: int = 1
+    revision: int = 0
+    first_at: datetime | None = None
+    last_at: datetime | None = None
+    latest: Observation | None = None

@@ -11,7 +11,7 @@ import msgspec
 from edge.config import Config
 from edge.daemon import Report, read_report
 from edge.journal import Counts, is_open, read_counts
-from edge.messages import HealthMessage, InstallResult
+from edge.messages import HealthMessage, InstallResult, PositionHealth
 from edge.model import last_install, store_of
 from edge.text import printable
 
@@ -95,4 +95,12 @@ def _health_lines(health: HealthMessage) -> list[str]:
         f"speed     {health.frames_per_s:g} frames/s, {health.uplink_bytes_per_s / 1000:.1f} kB/s sent (at {health.at})",
         f"machine   {health.cpu_percent:.0f}% of the CPU, {health.memory_percent:.0f}% of the memory{temperature}{disk}",
         f"journal   {(health.journal_bytes or 0) / 1e6:.1f} MB, {health.thumbnails_waiting} pictures wait",
+        *([f"area      {health.outside_area} sightings outside of it"] if health.outside_area else []),
+        *(_position_line(name, position) for name, position in health.positions.items()),
     ]
+
+
+def _position_line(name: str, position: PositionHealth) -> str:
+    state = "connected" if position.connected else f"not connected ({position.reason or 'unknown reason'})"
+    refused = ", ".join(f"{count} {reason}" for reason, count in position.refused.items())
+    return f"position  {name}: {state}, {position.fixes} fixes, {f'refused: {refused}' if refused else 'none refused'}"

@@ -27,17 +27,23 @@ class WatchError(Exception):
 
 
 class AlertFeed:
-    """The alerts that arrive at a broker, each once. Use it as a context manager."""
+    """The alerts that arrive at a broker, each revision once. Use it as a context manager."""
 
-    def __init__(self, config: UplinkConfig, client_id: str = "") -> None:
+    def __init__(self, config: UplinkConfig, client_id: str = "", *, outdated: bool = False) -> None:
+        """
+        Args:
+            outdated: Whether a revision is given as well that comes after a later one of its alert.
+        """
         self._config = config
+        self._outdated = outdated
         self._client = make_client(config, client_id)
         self._client.on_connect = self._on_connect
         self._client.on_subscribe = self._on_subscribe
         self._client.on_message = self._on_message
         self._client.on_disconnect = self._on_disconnect
         self._arrived: queue.SimpleQueue[AlertMessage] = queue.SimpleQueue()
-        self._seen: OrderedDict[str, None] = OrderedDict()
+        # The revisions of each alert.
+        self._seen: OrderedDict[str, set[int]] = OrderedDict()
         self._subscribed = threading.Event()
         self._refusal: str | None = None
 
@@ -69,9 +75,11 @@ class AlertFeed:
                 alert = self._arrived.get(timeout=timeout_s)
             except queue.Empty:
                 return
-            if alert.id in self._seen:
+            seen, revision = self._seen.setdefault(alert.id, set()), alert.properties.revision
+            self._seen.move_to_end(alert.id)
+            if revision in seen or (not self._outdated and any(other > revision for other in seen)):
                 continue
-            self._seen[alert.id] = None
+            seen.add(revision)
             if len(self._seen) > _IDS_REMEMBERED:
                 self._seen.popitem(last=False)
             yield alert
@@ -106,7 +114,8 @@ def alert_line(alert: AlertMessage) -> str:
     if alert.geometry is not None:
         longitude, latitude = alert.geometry.coordinates[:2]
         place = f"{latitude:10.6f} {longitude:11.6f}"
+    times = "" if properties.count == 1 else f"  {properties.count} sightings"
     return (
         f"{properties.captured_at}  {printable(properties.device)}  {printable(properties.label):8}"
-        f" {properties.confidence:6.1%}  {place:22}  {printable(properties.frame.name)}"
+        f" {properties.confidence:6.1%}  {place:22}  {printable(properties.frame.name)}{times}"
     )

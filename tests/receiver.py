@@ -35,12 +35,14 @@ _ACK_PAUSE_S = 0.1
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS alerts (
-    id TEXT PRIMARY KEY,
+    id TEXT NOT NULL,
+    revision INTEGER NOT NULL,
     device TEXT NOT NULL,
     journal TEXT NOT NULL,
     sequence INTEGER NOT NULL,
     payload BLOB NOT NULL,
     copies INTEGER NOT NULL DEFAULT 1,
+    PRIMARY KEY (id, revision),
     UNIQUE (journal, sequence)
 );
 CREATE TABLE IF NOT EXISTS arrivals (
@@ -126,17 +128,20 @@ class Store:
         message = json.loads(payload)
         properties = message["properties"]
         alert_id, journal, sequence = message["id"], properties["journal"], properties["sequence"]
-        known = self._database.execute("SELECT payload FROM alerts WHERE id = ?", (alert_id,)).fetchone()
+        # What one device says and an older one does not is as if it had said the default.
+        which = (alert_id, properties.get("revision", 0))
+        known = self._database.execute("SELECT payload FROM alerts WHERE id = ? AND revision = ?", which).fetchone()
         if known is not None:
-            self._database.execute("UPDATE alerts SET copies = copies + 1 WHERE id = ?", (alert_id,))
+            self._database.execute("UPDATE alerts SET copies = copies + 1 WHERE id = ? AND revision = ?", which)
             if known[0] != payload:
                 self._fault(f"alert {alert_id} came with other content: {payload!r} after {known[0]!r}")
             return alert_id, journal
         if properties["device"] != device:
             self._fault(f"alert {alert_id} of {properties['device']} came from {device}")
         added = self._database.execute(
-            "INSERT INTO alerts (id, device, journal, sequence, payload) VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
-            (alert_id, device, journal, sequence, payload),
+            "INSERT INTO alerts (id, revision, device, journal, sequence, payload) VALUES (?, ?, ?, ?, ?, ?)"
+            " ON CONFLICT DO NOTHING",
+            (*which, device, journal, sequence, payload),
         ).rowcount
         if not added:
             self._fault(f"alert {alert_id} has the sequence {sequence} of another one in journal {journal}")
@@ -228,13 +233,20 @@ class Received:
         return int(self._database.execute("SELECT count(*) FROM connections").fetchone()[0])
 
     @property
-    def payloads(self) -> dict[str, bytes]:
-        """Alerts by their id."""
-        return dict(self._database.execute("SELECT id, payload FROM alerts"))
+    def payloads(self) -> dict[tuple[str, int], bytes]:
+        """Alerts by their id and revision."""
+        rows = self._database.execute("SELECT id, revision, payload FROM alerts")
+        return {(alert, revision): payload for alert, revision, payload in rows}
+
+    @property
+    def newest(self) -> dict[str, dict[str, Any]]:
+        """What stands of each alert, by its id: the properties of its highest revision."""
+        rows = self._database.execute("SELECT id, payload FROM alerts ORDER BY revision")
+        return {alert: json.loads(payload)["properties"] for alert, payload in rows}
 
     @property
     def count(self) -> int:
-        """How many alerts there are, each counted once."""
+        """How many alerts there are, each revision counted once."""
         return int(self._database.execute("SELECT count(*) FROM alerts").fetchone()[0])
 
     @property

@@ -71,6 +71,15 @@ def test_doubles_are_counted_and_are_no_fault(store: Store, received: Received) 
     assert received.topics == {"alert": 3}
 
 
+def test_revisions_are_kept_beside_each_other_and_the_highest_stands_in_whatever_order_they_come(
+    store: Store, received: Received
+) -> None:
+    for sequence, revision in ((1, 0), (3, 2), (2, 1), (3, 2)):
+        store.keep(TOPIC, alert(sequence, "alert-1", **({"revision": revision} if revision else {}), count=revision + 1))
+    assert (received.count, received.doubles, received.faults) == (3, 1, [])
+    assert received.newest["alert-1"]["count"] == 3
+
+
 @pytest.mark.parametrize(
     ("topic", "payload", "fault"),
     [

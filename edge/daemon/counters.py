@@ -20,6 +20,7 @@ class Counters:
     """Counts of one run, written by the recording stage alone. Times are of the monotonic clock.
 
     Attributes:
+        alerts: Each revision counts.
         rejected: The first reasons, by frame name.
         first_result_s: From the start of the process to the first frame in the journal.
     """
@@ -52,7 +53,7 @@ class Counters:
             if observation.fix is None:
                 self.without_position += 1
             else:
-                self.last_fix = fix_quality(observation.fix, observation.frame.captured_at)
+                self.last_fix = fix_quality(observation.fix)
 
     def summary(self, *, delivered: int, waiting: int, engine: str) -> Summary:
         """What the run did."""

@@ -118,6 +118,7 @@ class Daemon:
             uplink=self._uplink,
             queues=lambda: {"found": self._found.qsize(), "recorded": self._recorded.qsize()},
             locator=self._locator,
+            sightings=self._models.service.sightings,
         )
         self._report = LocalReport(journal_path)
         self._keeper = Keeper(config.journal, self._journal, self._conditions)
@@ -143,6 +144,7 @@ class Daemon:
             counters=self._counters,
             stopping=self._stopping,
             batch_s=config.journal.batch_s,
+            sightings=self._models.service.sightings,
         )
 
     def _open_uplink(self) -> None:

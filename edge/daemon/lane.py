@@ -6,6 +6,7 @@ import logging
 import queue
 import threading
 import time
+from collections import defaultdict
 from collections.abc import Iterable
 from typing import TypeAlias
 
@@ -19,9 +20,10 @@ from edge.daemon.service import Service, Serving
 from edge.inference import EngineError
 from edge.journal import FrameRecord
 from edge.messages import rfc3339
-from edge.records import Alert, Observation
+from edge.records import Observation
 from edge.survey import Survey, Surveyor
 from edge.text import one_line
+from edge.triage import Triage
 
 _log = logging.getLogger(__name__)
 
@@ -130,27 +132,22 @@ class Lane:
     def _record_of(self, frame: FrameInHand) -> FrameRecord:
         survey = frame.survey
         observations: list[Observation] = []
-        alerts: list[Alert] = []
-        pictures: list[tuple[str, bytes]] = []
+        # The model may have changed between the tiles of a frame.
+        by_triage: dict[Triage, list[Observation]] = defaultdict(list)
         reason = None
         for index, (serving, answer) in enumerate(frame.answers):
             if isinstance(answer, EngineError):
                 reason = f"cannot be classified: {answer}"
                 continue
-            observation = survey.observation(index, answer)
-            observations.append(observation)
-            alert = serving.triage.decide(observation)
-            if alert is not None:
-                alerts.append(alert)
-                picture = self._pictures.of_alert(survey.frame, observation.tile)
-                if picture is not None:
-                    pictures.append((alert.id, picture))
+            observations.append(survey.observation(index, answer))
+            by_triage[serving.triage].append(observations[-1])
         if not observations:
             # At the next start there may be another engine or model.
             return FrameRecord(survey.frame.key, None, "unavailable", reason)
         if reason is not None:
             reason = f"{len(survey.tiles) - len(observations)} of {len(survey.tiles)} tiles: {reason}"
             _log.warning("%a: %s", survey.frame.key.name, reason)
+        alerts = [alert for triage, seen in by_triage.items() for alert in triage.decide_all(seen)]
         return FrameRecord(
             survey.frame.key,
             rfc3339(survey.frame.captured_at),
@@ -158,6 +155,6 @@ class Lane:
             reason,
             observations,
             alerts,
-            pictures,
+            self._pictures.of_alerts(survey.frame, alerts),
             round((time.monotonic() - frame.begun) * 1000, 2),
         )

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Sequence
 
-from edge.records import Frame, Tile
+from edge.records import Alert, Frame, Tile
 from edge.thumbnail import thumbnail
 
 # Nobody looks at more, and no thin link carries more.
@@ -39,6 +40,21 @@ class Pictures:
         if not self._max_bytes or not self._may():
             return None
         return thumbnail(frame.pixels, (frame.width, frame.height), tile, self._max_bytes)
+
+    def of_alerts(self, frame: Frame, alerts: Sequence[Alert]) -> list[tuple[str, bytes]]:
+        """The pictures that follow alerts that were told with a frame, by their ids.
+
+        An alert that is told again has one only if this frame shows it best. A new one always: where the frame that shows it
+        best has gone, this one, with which it was confirmed, is shown.
+        """
+        found = []
+        for alert in alerts:
+            shown = alert.latest if alert.revision == 0 and alert.latest is not None else alert.observation
+            if alert.observation.frame.key == frame.key:
+                shown = alert.observation
+            if shown.frame.key == frame.key and (picture := self.of_alert(frame, shown.tile)) is not None:
+                found.append((alert.id, picture))
+        return found
 
     def snapshot(self) -> tuple[Frame, bytes] | None:
         """The newest frame, whole, as JPEG; None: there was none yet."""

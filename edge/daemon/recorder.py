@@ -6,12 +6,15 @@ import logging
 import queue
 import threading
 import time
+from collections.abc import Sequence
 
 from edge.capture.directory import DirectorySource, FoundFile
 from edge.daemon.counters import Counters
 from edge.daemon.lane import Recorded
 from edge.health import Conditions
 from edge.journal import FrameRecord, Journal, JournalFullError
+from edge.records import Alert
+from edge.triage import Sightings
 from edge.uplink import Uplink
 
 _log = logging.getLogger(__name__)
@@ -36,11 +39,14 @@ class Recorder:
         counters: Counters,
         stopping: threading.Event,
         batch_s: float,
+        sightings: Sightings,
     ) -> None:
         """
         Args:
             batch_s: Frames without an alert wait so long for others: fewer writes spare a memory card.
+            sightings: Has the last revisions of alerts, which come with no frame.
         """
+        self._sightings = sightings
         self._batch_s = batch_s
         self._recorded = recorded
         self._journal = journal
@@ -68,18 +74,25 @@ class Recorder:
                 if not self._finish(held):
                     return
                 held, due = [], None
+            if not self._keep([], self._sightings.close_due() if more else self._sightings.flush()):
+                return
 
     def _take(self, due: float | None) -> tuple[bool, list[tuple[FoundFile, FrameRecord | None]]]:
         """What is there, or comes before it is time to write; and whether more may come."""
         items: list[tuple[FoundFile, FrameRecord | None]] = []
         try:
-            item = self._recorded.get(timeout=None if due is None else max(0.0, due - time.monotonic()))
+            item = self._recorded.get(timeout=self._pause_s(due))
             while item is not None:
                 items += item
                 item = self._recorded.get_nowait()
         except queue.Empty:
             return True, items
         return False, items
+
+    def _pause_s(self, due: float | None) -> float | None:
+        """Seconds until there is something to write though nothing comes; None: there is nothing."""
+        pauses = [None if due is None else max(0.0, due - time.monotonic()), self._sightings.due_s()]
+        return min((pause for pause in pauses if pause is not None), default=None)
 
     def _is_due(self, held: list[tuple[FoundFile, FrameRecord | None]], due: float | None) -> bool:
         """Alerts are written at once, and the first frame: somebody waits for it. Others when there are many, or in time."""
@@ -105,13 +118,13 @@ class Recorder:
             self._source.finish(found, record.outcome)
         return True
 
-    def _keep(self, records: list[FrameRecord]) -> bool:
+    def _keep(self, records: list[FrameRecord], revisions: Sequence[Alert] = ()) -> bool:
         """Journal records; on a full disk say so and go on when there is room. False: stopped before there was."""
-        if not records:
+        if not records and not revisions:
             return True
         while True:
             try:
-                added = self._journal.record(records)
+                added = self._journal.record(records, revisions)
             except JournalFullError as error:
                 self._conditions.set("journal", str(error))
                 if self._stopping.wait(_JOURNAL_RETRY_S):

@@ -17,7 +17,7 @@ from edge.inference import Classifier, Devices, EngineError
 from edge.inference.devices import MYRIAD
 from edge.inference.engine import NoAnswerError
 from edge.records import Prediction
-from edge.triage import Triage
+from edge.triage import Sightings, Triage
 
 if TYPE_CHECKING:
     from edge.records import Image
@@ -51,7 +51,11 @@ class Serving:
 
 
 class Service:
-    """Lanes ask it for the model before each batch, and say what became of it."""
+    """Lanes ask it for the model before each batch, and say what became of it.
+
+    Attributes:
+        sightings: What is decided about places, whatever model serves.
+    """
 
     def __init__(
         self,
@@ -65,7 +69,11 @@ class Service:
 
         Args:
             threshold: What a command has set; None: that of the configuration, or of the model.
+
+        Raises:
+            ConfigError: ``triage.area`` is no area.
         """
+        self.sightings = Sightings.from_config(config.triage)
         self._threshold = threshold
         self._config = config
         self._devices = devices
@@ -208,7 +216,8 @@ class Service:
                 self._conditions.set(f"inference {rung}", reason)
 
         classifier = Classifier(bundle, self._devices, told)
-        return Serving(bundle, classifier, Triage(bundle.manifest.alert_labels, self._threshold_for(bundle)), lost)
+        triage = Triage(bundle.manifest.alert_labels, self._threshold_for(bundle), self.sightings)
+        return Serving(bundle, classifier, triage, lost)
 
     def _threshold_for(self, bundle: Bundle) -> float:
         configured = self._config.triage.threshold if self._threshold is None else self._threshold

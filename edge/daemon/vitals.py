@@ -10,7 +10,9 @@ from dataclasses import asdict
 from edge.daemon.counters import Counters
 from edge.health import MachineWatch
 from edge.journal import Journal
-from edge.messages import HealthMessage, rfc3339, utc_now
+from edge.messages import HealthMessage, PositionHealth, rfc3339, utc_now
+from edge.position import Locator
+from edge.triage import Sightings
 from edge.uplink import Uplink
 
 
@@ -26,6 +28,8 @@ class Vitals:
         journal: Journal,
         uplink: Uplink,
         queues: Callable[[], dict[str, int]],
+        sightings: Sightings,
+        locator: Locator,
     ) -> None:
         """
         Args:
@@ -37,6 +41,8 @@ class Vitals:
         self._journal = journal
         self._uplink = uplink
         self._queues = queues
+        self._sightings = sightings
+        self._locator = locator
         self._lock = threading.Lock()
         self._frames, self._sent_bytes, self._at = 0, 0, time.monotonic()
         self._frames_per_s = self._bytes_per_s = 0.0
@@ -68,4 +74,6 @@ class Vitals:
             frames_per_s=round(self._frames_per_s, 2),
             queues=self._queues(),
             fix=counters.last_fix,
+            outside_area=self._sightings.outside_area,
+            positions={source: PositionHealth(**asdict(health)) for source, health in self._locator.health().items()},
         )

@@ -58,7 +58,7 @@ def run_demo(config: Config | None, images: Path | None, position: Sequence[str]
             journal=JournalConfig(path=str(folder / "journal.db")),
             uplink=uplink,
         )
-        feed = stack.enter_context(AlertFeed(uplink))
+        feed = stack.enter_context(AlertFeed(uplink, outdated=True))
         return _watch_run(run_config, feed, truth)
 
 

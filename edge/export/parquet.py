@@ -6,6 +6,8 @@ from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import TYPE_CHECKING, Any, BinaryIO
 
+import msgspec
+
 from edge.export.errors import ExportError
 from edge.export.results import Result
 from edge.text import one_line
@@ -48,6 +50,8 @@ def _groups(results: Iterable[Result]) -> Iterator[list[Result]]:
 
 
 def _value(value: Any) -> Any:
+    if isinstance(value, msgspec.Struct):
+        return msgspec.json.encode(value).decode()
     # A map's entries.
     return list(value.items()) if isinstance(value, dict) else value
 
@@ -68,6 +72,8 @@ def _schema() -> Schema:
         "altitude_m": pa.float64(),
         "alert_sequence": pa.int64(),
         "alert_delivered": pa.bool_(),
+        "alert_revision": pa.int32(),
+        "alert_count": pa.int32(),
         "run": pa.int64(),
         "physical_cores": pa.int32(),
         "logical_cores": pa.int32(),

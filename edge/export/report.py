@@ -25,7 +25,8 @@ _FULL_TURN_DEG = 360.0
 # Alerts below 1 are of a journal that was damaged. The frame of an alert that waits for long may be forgotten.
 _COLUMNS = "frame, label, latitude, longitude, model, engine, inference_ms"
 _RESULTS = (
-    f"(SELECT {_COLUMNS} FROM observations UNION ALL SELECT {_COLUMNS} FROM alerts WHERE sequence > 0) AS results"  # noqa: S608
+    f"(SELECT {_COLUMNS} FROM observations UNION ALL"  # noqa: S608 - our own columns
+    f" SELECT {_COLUMNS} FROM alerts WHERE sequence > 0 AND NOT repeats) AS results"
     " LEFT JOIN frames USING (frame)"
 )
 _IN_RUN = "(:run IS NULL OR frames.run = :run)"
@@ -64,6 +65,7 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
         reasons: Why frames were rejected, the most frequent first.
         inference_ms: Of tiles; total_ms: of frames, from the beginning of their reading to their result.
         results: How many tiles have one, alerts included; those that were forgotten to make room do not count.
+        alerts: Each revision counts.
         labels: Results by their most probable label; models, engines: by what computed them.
         machine: None: of all runs, or unknown.
     """

@@ -10,16 +10,16 @@ from __future__ import annotations
 import heapq
 import mimetypes
 import sqlite3
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
 import msgspec
 
-from edge.journal.packing import unpack
+from edge.journal.packing import unpack, unpack_corners
 from edge.journal.schema import OUTCOMES
-from edge.messages import decode_alert
-from edge.records import Outcome
+from edge.messages import MultiPolygon, Polygon, decode_alert, polygon
+from edge.records import Outcome, PlaceKind
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _TYPES = mimetypes.MimeTypes()
@@ -30,8 +30,8 @@ _FRAME = (
     " memory_bytes, in_container"
 )
 _RESULT = (
-    "tile, label, probabilities, inference_ms, latitude, longitude, altitude_m, fix_source, models.name || '-' ||"
-    " models.version AS model, engines.name AS engine, engines.device AS device"
+    "tile, label, probabilities, inference_ms, latitude, longitude, altitude_m, on_ground, footprint, fix_source,"
+    " models.name || '-' || models.version AS model, engines.name AS engine, engines.device AS device"
 )
 # Every join is to the left: so SQLite goes through the first table in the order of its keys and looks up the others by theirs.
 _OF_FRAME = " LEFT JOIN sources USING (source) LEFT JOIN runs ON runs.run = frames.run"
@@ -63,6 +63,7 @@ _RESULT_FIELDS = (
     "engine",
     "device",
 )
+_PLACES: tuple[PlaceKind, PlaceKind] = ("device", "ground")
 _SINCE = "coalesce(recorded_ms, 0) >= ?"
 
 OBSERVATIONS = (
@@ -70,11 +71,15 @@ OBSERVATIONS = (
     f" WHERE {_SINCE} ORDER BY observation"
 )
 # Below 1: of a journal that was damaged; they have nothing but their message. The housekeeping may have forgotten the frame of
-# an alert that waits for long: then the message still knows it.
-ALERTS = (
-    f"SELECT {_FRAME}, {_RESULT}, sequence, delivered, iif(frames.frame IS NULL, message, NULL) AS message"  # noqa: S608
-    f" FROM alerts AS results{_NAMES}{_OF_FRAME} WHERE sequence > 0 AND {_SINCE} ORDER BY sequence"
+# an alert that waits for long, and that of one that repeats a result is not the one with which it was told: then the message
+# still knows it.
+_ALERTS = (
+    f"SELECT {_FRAME}, {_RESULT}, sequence, delivered, revision, sightings, iif(frames.frame IS NULL OR repeats, message, NULL)"  # noqa: S608
+    f" AS message FROM alerts AS results{_NAMES}{_OF_FRAME} WHERE sequence > 0 AND {_SINCE}"
 )
+ALERTS = f"{_ALERTS} ORDER BY sequence"
+# Those that are results of their frames.
+ALERTED = f"{_ALERTS} AND NOT repeats ORDER BY sequence"
 FRAMES = f"SELECT {_FRAME} FROM frames{_OF_FRAME} WHERE {_SINCE} ORDER BY frames.frame"  # noqa: S608
 
 
@@ -90,8 +95,11 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
         inference_ms: Of this tile; total_ms: of the frame, from the beginning of its reading to its result.
         tile: Left, top, width and height in pixels.
         altitude_m: Above mean sea level.
+        place: Whether latitude and longitude are of the ground that the tile shows, or of the device.
+        footprint: The ground that it shows.
         device: What the engine ran on.
-        alert_sequence: Number of the alert within this journal.
+        alert_sequence: Number of the alert within this journal that was told with this result.
+        alert_revision: How often that alert was told before, and alert_count how many sightings it stood for then.
         run: Number of the run of the daemon; what follows is of that run.
     """
 
@@ -113,12 +121,16 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     latitude: float | None = None
     longitude: float | None = None
     altitude_m: float | None = None
+    place: PlaceKind | None = None
+    footprint: Polygon | MultiPolygon | None = None
     fix_source: str | None = None
     model: str | None = None
     engine: str | None = None
     device: str | None = None
     alert_sequence: int | None = None
     alert_delivered: bool | None = None
+    alert_revision: int | None = None
+    alert_count: int | None = None
     run: int | None = None
     version: str | None = None
     physical_cores: int | None = None
@@ -129,6 +141,15 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     in_container: bool | None = None
 
 
+class _Head(msgspec.Struct):
+    """All that is read of an alert to know which one it is."""
+
+    id: str
+
+
+_head_decoder = msgspec.json.Decoder(_Head)
+
+
 def results(database: sqlite3.Connection, since: datetime | None = None, *, alerts_only: bool = False) -> Generator[Result]:
     """Every result, and every frame without one, in the order of the frames.
 
@@ -137,17 +158,19 @@ def results(database: sqlite3.Connection, since: datetime | None = None, *, aler
     Args:
         database: From `edge.journal.reader`; who stops early closes the iterator before it.
         since: Only frames that were recorded then or later.
+        alerts_only: Each alert once, as it was told last.
     """
     since_ms = 0 if since is None else round(since.timestamp() * 1000)
     database.execute("BEGIN")
     try:
         if alerts_only:
-            yield from map(_alert, _rows(database, ALERTS, since_ms))
+            outdated = _outdated(database)
+            yield from (_alert(row) for row in _rows(database, ALERTS, since_ms) if row["sequence"] not in outdated)
             return
         having_result = _frames_with_result(database)
         streams = (
             ((row["frame"], _observation(row)) for row in _rows(database, OBSERVATIONS, since_ms)),
-            ((row["frame"] or 0, _alert(row)) for row in _rows(database, ALERTS, since_ms)),
+            ((row["frame"] or 0, _alert(row)) for row in _rows(database, ALERTED, since_ms)),
             (
                 (row["frame"], Result(**_of_frame(row)))
                 for row in _rows(database, FRAMES, since_ms)
@@ -170,10 +193,28 @@ def _frames_with_result(database: sqlite3.Connection) -> bytearray:
     """A bit for each number of a frame: whether there is an observation or an alert of it."""
     last = database.execute("SELECT coalesce(max(frame), 0) FROM frames").fetchone()[0]
     bits = bytearray((last >> 3) + 1)
-    for table in ("observations", "alerts"):
-        for (frame,) in database.execute(f"SELECT frame FROM {table} WHERE frame BETWEEN 1 AND ?", (last,)):  # noqa: S608
+    for table in ("observations", "alerts WHERE NOT repeats"):
+        query = f"SELECT frame FROM (SELECT frame FROM {table}) WHERE frame BETWEEN 1 AND ?"  # noqa: S608 - our own tables
+        for (frame,) in database.execute(query, (last,)):
             bits[frame >> 3] |= 1 << (frame & 7)
     return bits
+
+
+def _outdated(database: sqlite3.Connection) -> set[int]:
+    """Numbers of the alerts that were told again later; their messages say which are the same."""
+    latest: dict[str, tuple[int, int]] = {}
+    for alert, *told in _told(database, "revision > 0"):
+        latest[alert] = max(latest.get(alert, (0, 0)), (told[0], told[1]))
+    if not latest:
+        return set()
+    everyone = _told(database, "sequence > 0")
+    return {sequence for alert, revision, sequence in everyone if latest.get(alert, (revision, sequence))[1] != sequence}
+
+
+def _told(database: sqlite3.Connection, which: str) -> Iterator[tuple[str, int, int]]:
+    """Id, revision and number of alerts."""
+    for revision, sequence, message in database.execute(f"SELECT revision, sequence, message FROM alerts WHERE {which}"):  # noqa: S608
+        yield _head_decoder.decode(unpack(message)).id, revision, sequence
 
 
 def _observation(row: sqlite3.Row) -> Result:
@@ -182,7 +223,14 @@ def _observation(row: sqlite3.Row) -> Result:
 
 def _alert(row: sqlite3.Row) -> Result:
     frame = _of_frame(row) if row["message"] is None else _of_message(row["message"])
-    return Result(**frame, **_of_result(row), alert_sequence=row["sequence"], alert_delivered=bool(row["delivered"]))
+    return Result(
+        **frame,
+        **_of_result(row),
+        alert_sequence=row["sequence"],
+        alert_delivered=bool(row["delivered"]),
+        alert_revision=row["revision"],
+        alert_count=row["sightings"],
+    )
 
 
 def _of_frame(row: sqlite3.Row) -> dict[str, Any]:
@@ -207,6 +255,8 @@ def _of_result(row: sqlite3.Row) -> dict[str, Any]:
     return {
         "probabilities": probabilities,
         "confidence": probabilities.get(row["label"]),
+        "place": None if row["on_ground"] is None else _PLACES[row["on_ground"]],
+        "footprint": None if row["footprint"] is None else polygon(unpack_corners(row["footprint"])),
     } | {name: row[name] for name in _RESULT_FIELDS}
 
 

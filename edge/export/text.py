@@ -48,7 +48,7 @@ def _cell(value: Any) -> Any:
         return rfc3339(value)
     if isinstance(value, bool):
         return "true" if value else "false"
-    if isinstance(value, dict):
+    if isinstance(value, dict | msgspec.Struct):
         return msgspec.json.encode(value).decode()
     return value
 

@@ -10,7 +10,7 @@ import logging
 import os
 import sqlite3
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import msgspec
@@ -20,7 +20,7 @@ from edge.journal.database import Database
 from edge.journal.errors import JournalFullError
 from edge.journal.limits import Housekeeping, Limits
 from edge.journal.memory import Memory
-from edge.journal.packing import pack
+from edge.journal.packing import pack, pack_corners
 from edge.journal.records import FrameRecord, Run, Thumbnail
 from edge.journal.schema import OUTCOMES, milliseconds
 from edge.journal.thumbnails import Thumbnails
@@ -30,7 +30,11 @@ from edge.records import Alert, FrameKey, ModelName, Observation, Outcome
 _log = logging.getLogger(__name__)
 
 _UNAVAILABLE = OUTCOMES.index("unavailable")
-_OBSERVATION = "frame, tile, label, probabilities, latitude, longitude, altitude_m, fix_source, model, engine, inference_ms"
+_OBSERVATION = (
+    "frame, tile, label, probabilities, latitude, longitude, altitude_m, fix_source, model, engine, inference_ms, on_ground,"
+    " footprint"
+)
+_ALERT = f"sequence, {_OBSERVATION}, message, revision, sightings, repeats"
 
 
 class Journal:
@@ -88,29 +92,32 @@ class Journal:
         sizes = (os.path.getsize(f"{self.path}{suffix}") for suffix in ("", "-wal") if os.path.exists(f"{self.path}{suffix}"))
         return sum(sizes)
 
-    def record(self, frames: Iterable[FrameRecord]) -> int:
+    def record(self, frames: Iterable[FrameRecord], revisions: Sequence[Alert] = ()) -> int:
         """Keep what became of frames, with their observations and alerts, in one transaction.
 
         A frame that is already there as observed or rejected is left as it is.
 
+        Args:
+            revisions: Of alerts about earlier frames, told for another reason than one of these frames.
+
         Returns:
-            How many alerts were added.
+            How many alerts were added, each revision counted.
 
         Raises:
             JournalFullError: There is no room; nothing was kept, and the same call may be made again.
         """
         kept = list(frames)
         try:
-            return self._record(kept, pictures=True)
+            return self._record(kept, revisions, pictures=True)
         except JournalFullError as error:
             if not any(frame.thumbnails for frame in kept):
                 raise
             # Alerts say all that is needed, and may find room where their pictures do not.
-            count = self._record(kept, pictures=False)
+            count = self._record(kept, revisions, pictures=False)
             _log.warning("%s: kept without pictures", error)
             return count
 
-    def _record(self, frames: list[FrameRecord], *, pictures: bool) -> int:
+    def _record(self, frames: list[FrameRecord], revisions: Sequence[Alert], *, pictures: bool) -> int:
         first: int = self.alerts.last_sequence
         sequence = first
         thumbnails: list[Thumbnail] = []
@@ -120,6 +127,9 @@ class Journal:
                     number = self._insert(connection, frame)
                     if number is not None:
                         sequence = self._insert_results(connection, number, frame, sequence, thumbnails)
+                for alert in revisions:
+                    sequence += 1
+                    self._insert_alert(connection, sequence, self._newest_frame(connection), alert, repeats=True)
                 if pictures:
                     self.thumbnails.insert(connection, thumbnails)
         except BaseException:
@@ -128,7 +138,7 @@ class Journal:
             raise
         self.alerts.added(sequence - first)
         if pictures:
-            self.thumbnails.added(len(thumbnails))
+            self.thumbnails.added(thumbnails)
         return sequence - first
 
     def outcome_of(self, key: FrameKey) -> Outcome | None:
@@ -179,41 +189,53 @@ class Journal:
         self, connection: sqlite3.Connection, frame: int, record: FrameRecord, sequence: int, thumbnails: list[Thumbnail]
     ) -> int:
         """Returns the number of the last alert."""
-        alerts = {id(alert.observation): alert for alert in record.alerts}
-        pictures = dict(record.thumbnails)
-        for observation in record.observations:
-            values = self._values(connection, frame, observation)
-            alert = alerts.get(id(observation))
-            if alert is None:
-                connection.execute(f"INSERT INTO observations ({_OBSERVATION}) VALUES ({_marks(11)})", values)  # noqa: S608
+        results = {id(observation): observation for observation in record.observations}
+        own: dict[int, Alert] = {}
+        # About an earlier frame, or told of before: such an alert is no result of this frame.
+        repeats: list[Alert] = []
+        for alert in record.alerts:
+            if id(alert.observation) in results and own.setdefault(id(alert.observation), alert) is alert:
                 continue
+            repeats.append(alert)
+        pictures = dict(record.thumbnails)
+        for alert in (*(own[key] for key in results if key in own), *repeats):
             sequence += 1
-            self._insert_alert(connection, sequence, values, alert)
+            self._insert_alert(connection, sequence, frame, alert, repeats=own.get(id(alert.observation)) is not alert)
             if alert.id in pictures:
-                thumbnails.append(Thumbnail(sequence, alert.id, pictures[alert.id]))
+                thumbnails.append(Thumbnail(sequence, alert.id, pictures[alert.id], replaces=alert.revision > 0))
+        connection.executemany(
+            f"INSERT INTO observations ({_OBSERVATION}) VALUES ({_marks(13)})",  # noqa: S608 - our own columns
+            [self._values(connection, frame, observation) for key, observation in results.items() if key not in own],
+        )
         return sequence
 
-    def _insert_alert(self, connection: sqlite3.Connection, sequence: int, values: tuple[object, ...], alert: Alert) -> None:
+    def _insert_alert(self, connection: sqlite3.Connection, sequence: int, frame: int, alert: Alert, *, repeats: bool) -> None:
         message = encode(alert_message(alert, self._device, self.id, sequence))
+        values = self._values(connection, frame, alert.observation)
         connection.execute(
-            f"INSERT INTO alerts (sequence, {_OBSERVATION}, message) VALUES ({_marks(13)})",  # noqa: S608
-            (sequence, *values, pack(message)),
+            f"INSERT INTO alerts ({_ALERT}) VALUES ({_marks(18)})",  # noqa: S608 - our own columns
+            (sequence, *values, pack(message), alert.revision, alert.count, repeats),
         )
 
+    def _newest_frame(self, connection: sqlite3.Connection) -> int:
+        return int(connection.execute("SELECT coalesce(max(frame), 0) FROM frames").fetchone()[0])
+
     def _values(self, connection: sqlite3.Connection, frame: int, observation: Observation) -> tuple[object, ...]:
-        prediction, fix, tile = observation.prediction, observation.fix, observation.tile
+        prediction, fix, tile, place = observation.prediction, observation.fix, observation.tile, observation.place
         return (
             frame,
             f"{tile.left},{tile.top},{tile.width},{tile.height}",
             prediction.label,
             msgspec.json.encode({label: round(value, 6) for label, value in prediction.probabilities.items()}).decode(),
-            None if fix is None else fix.latitude,
-            None if fix is None else fix.longitude,
-            None if fix is None else fix.altitude_m,
+            None if place is None else place.latitude,
+            None if place is None else place.longitude,
+            None if place is None else place.altitude_m,
             None if fix is None else fix.source,
             self._model(connection, prediction.model),
             self._number_of(connection, "engines", "name, device", prediction.engine, prediction.device),
             round(prediction.inference_ms, 3),
+            None if place is None else place.kind == "ground",
+            None if observation.footprint is None else pack_corners(observation.footprint.corners),
         )
 
     def _model(self, connection: sqlite3.Connection, model: ModelName) -> int:

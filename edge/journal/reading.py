@@ -69,12 +69,13 @@ def read_counts(path: Path | str) -> Counts:
     with reader(path) as database:
         numbered = dict(database.execute("SELECT outcome, count(*) FROM frames GROUP BY outcome"))
         outcomes = {OUTCOMES[number]: count for number, count in numbered.items()}
-        observations, alerts, waiting = database.execute(
+        observations, alerts, told, waiting = database.execute(
             "SELECT (SELECT count(*) FROM observations), (SELECT count(*) FROM alerts WHERE sequence > 0),"
+            " (SELECT count(*) FROM alerts WHERE sequence > 0 AND NOT repeats),"
             " (SELECT count(*) FROM alerts WHERE delivered = 0)"
         ).fetchone()
     rejected = outcomes.get("rejected", 0) + outcomes.get("unavailable", 0)
-    return Counts(outcomes.get("observed", 0), rejected, observations + alerts, alerts, waiting)
+    return Counts(outcomes.get("observed", 0), rejected, observations + told, alerts, waiting)
 
 
 def read_alerts(path: Path | str) -> list[tuple[int, bytes, bool]]:

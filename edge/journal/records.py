@@ -14,6 +14,7 @@ class FrameRecord:
 
     Attributes:
         reason: Why it was rejected; None if it was observed.
+        alerts: What the ground is told; their observations are among these, or those of an earlier frame.
         thumbnails: Pictures for the ground, by the id of their alert.
         total_ms: From the beginning of its reading to its result; None: there was none.
     """
@@ -46,11 +47,13 @@ class Thumbnail:
 
     Attributes:
         alert: The id of its alert.
+        replaces: There may be an older one of the same alert, which need not be sent any more.
     """
 
     sequence: int
     alert: str
     jpeg: bytes
+    replaces: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +77,7 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """How much the journal holds."""
+    """How much the journal holds. Of alerts each revision counts: it is a message of its own."""
 
     observed: int
     rejected: int

@@ -13,7 +13,7 @@ from edge.journal.packing import pack
 from edge.messages import uuid7
 from edge.records import Outcome
 
-VERSION = 2
+VERSION = 3
 PAGE_BYTES = 1024
 
 OUTCOMES: tuple[Outcome, ...] = ("observed", "rejected", "unavailable")
@@ -32,8 +32,18 @@ _OBSERVATION = """
     engine INTEGER NOT NULL REFERENCES engines (engine),
     inference_ms REAL NOT NULL
 """
+# What version 3 added stands at the end, where ALTER TABLE puts it. The place of a result is latitude and longitude; on_ground:
+# 1: it is that of the ground, 0: that of the device, NULL: there is none, or an older version did not say.
+_PLACE = ("on_ground INTEGER", "footprint BLOB")
+# sightings: how many observations the alert stands for; repeats: the row tells again of a result that is a row of its own. The
+# frame of such a row is the one with which it was told, for the housekeeping; the message knows the right one.
+_ALERT = (
+    "revision INTEGER NOT NULL DEFAULT 0",
+    "sightings INTEGER NOT NULL DEFAULT 1",
+    "repeats INTEGER NOT NULL DEFAULT 0",
+)
 
-TABLES = f"""
+_TABLES = f"""
 CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE runs (
     run INTEGER PRIMARY KEY,
@@ -69,29 +79,34 @@ CREATE TABLE frames (
     reason TEXT
 );
 CREATE UNIQUE INDEX frames_by_key ON frames (name, modified_ns, size_bytes, source);
-CREATE TABLE observations (observation INTEGER PRIMARY KEY, {_OBSERVATION});
+CREATE TABLE observations (observation INTEGER PRIMARY KEY, {_OBSERVATION}, {", ".join(_PLACE)});
 CREATE TABLE alerts (
-    sequence INTEGER PRIMARY KEY, {_OBSERVATION}, delivered INTEGER NOT NULL DEFAULT 0, message BLOB NOT NULL
+    sequence INTEGER PRIMARY KEY, {_OBSERVATION}, delivered INTEGER NOT NULL DEFAULT 0, message BLOB NOT NULL,
+    {", ".join((*_PLACE, *_ALERT))}
 );
 CREATE TABLE thumbnails (sequence INTEGER PRIMARY KEY, alert TEXT NOT NULL, jpeg BLOB NOT NULL);
 CREATE TABLE commands (id TEXT PRIMARY KEY, seen_ms INTEGER NOT NULL) WITHOUT ROWID;
+"""
+
+_VIEW = """
 CREATE VIEW results AS
     SELECT frames.name AS frame, sources.path AS source, size_bytes, modified_ns, captured_ms, recorded_ms, total_ms,
         CASE outcome WHEN 0 THEN 'observed' WHEN 1 THEN 'rejected' ELSE 'unavailable' END AS outcome, reason, run,
-        sequence, delivered, tile, label, probabilities, latitude, longitude, altitude_m, fix_source,
+        sequence, delivered, tile, label, probabilities, latitude, longitude, altitude_m,
+        CASE on_ground WHEN 1 THEN 'ground' WHEN 0 THEN 'device' END AS place, fix_source,
         models.name || '-' || models.version AS model, engines.name AS engine, engines.device AS device, inference_ms
     FROM frames
     JOIN sources USING (source)
     LEFT JOIN (
         SELECT frame, NULL AS sequence, NULL AS delivered, tile, label, probabilities, latitude, longitude, altitude_m,
-            fix_source, model, engine, inference_ms FROM observations
+            on_ground, fix_source, model, engine, inference_ms FROM observations
         UNION ALL
         SELECT frame, sequence, delivered, tile, label, probabilities, latitude, longitude, altitude_m,
-            fix_source, model, engine, inference_ms FROM alerts WHERE sequence > 0
+            on_ground, fix_source, model, engine, inference_ms FROM alerts WHERE sequence > 0 AND NOT repeats
     ) USING (frame)
     LEFT JOIN models USING (model)
     LEFT JOIN engines USING (engine);
-"""  # noqa: S608 - nothing in it comes from outside
+"""
 
 
 def prepare(database: sqlite3.Connection) -> None:
@@ -123,10 +138,12 @@ def prepare(database: sqlite3.Connection) -> None:
     database.execute("BEGIN IMMEDIATE")
     try:
         if is_new:
-            _run(database, TABLES)
+            _run(database, _TABLES + _VIEW)
             database.execute("INSERT INTO facts VALUES ('journal', ?)", (uuid7(),))
-        else:
+        elif version == 1:
             _from_1(database)
+        else:
+            _from_2(database)
         database.execute(f"PRAGMA user_version = {VERSION}")
         database.execute("COMMIT")
     except BaseException:
@@ -146,6 +163,15 @@ def _run(database: sqlite3.Connection, script: str) -> None:
             database.execute(statement)
 
 
+def _from_2(database: sqlite3.Connection) -> None:
+    """Schema 2 knew neither footprints nor revisions. No row is touched: what was added has its default in them."""
+    database.execute("DROP VIEW results")
+    for table, columns in (("observations", _PLACE), ("alerts", (*_PLACE, *_ALERT))):
+        for column in columns:
+            database.execute(f"ALTER TABLE {table} ADD COLUMN {column}")
+    _run(database, _VIEW)
+
+
 def _from_1(database: sqlite3.Connection) -> None:
     """Schema 1 kept times as text, every observation in one table, and messages as they are."""
     database.create_function("overflight_ms", 1, milliseconds, deterministic=True)
@@ -154,7 +180,7 @@ def _from_1(database: sqlite3.Connection) -> None:
         database.execute(f"ALTER TABLE {table} RENAME TO {table}_1")
     for index in ("frames_by_key", "alerts_waiting"):
         database.execute(f"DROP INDEX {index}")
-    _run(database, TABLES)
+    _run(database, _TABLES + _VIEW)
     # Model names end in their version: terrain-damage-3. Their hash was not kept.
     _run(
         database,
@@ -172,8 +198,10 @@ def _from_1(database: sqlite3.Connection) -> None:
             fix_source, models.model AS model, engines.engine AS engine, inference_ms
             FROM observations_1 JOIN models ON observations_1.model = models.name || '-' || models.version
             JOIN engines ON observations_1.engine = engines.name AND observations_1.device = engines.device;
-        INSERT INTO observations SELECT * FROM moved WHERE observation NOT IN (SELECT observation FROM alerts_1);
-        INSERT INTO alerts SELECT sequence, frame, tile, label, probabilities, latitude, longitude, altitude_m, fix_source,
+        INSERT INTO observations SELECT *, NULL, NULL FROM moved WHERE observation NOT IN (SELECT observation FROM alerts_1);
+        INSERT INTO alerts (sequence, frame, tile, label, probabilities, latitude, longitude, altitude_m, fix_source, model,
+            engine, inference_ms, delivered, message)
+            SELECT sequence, frame, tile, label, probabilities, latitude, longitude, altitude_m, fix_source,
             model, engine, inference_ms, delivered, overflight_pack(message) FROM alerts_1 JOIN moved USING (observation)
         """,
     )

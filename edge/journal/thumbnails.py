@@ -24,9 +24,11 @@ class Thumbnails:
         self.waiting = self._count()
 
     def insert(self, connection: sqlite3.Connection, thumbnails: Sequence[Thumbnail]) -> None:
-        """Keep pictures, within a transaction; the oldest beyond `MOST` are dropped."""
+        """Keep pictures, within a transaction; older ones of the same alert are dropped, and the oldest beyond `MOST`."""
         if not thumbnails:
             return
+        replacing = [(each.alert, each.sequence) for each in thumbnails if each.replaces]
+        connection.executemany("DELETE FROM thumbnails WHERE alert = ? AND sequence < ?", replacing)
         connection.executemany(
             "INSERT OR REPLACE INTO thumbnails VALUES (?, ?, ?)",
             [(each.sequence, each.alert, each.jpeg) for each in thumbnails],
@@ -38,9 +40,10 @@ class Thumbnails:
                 (MOST,),
             )
 
-    def added(self, count: int) -> None:
+    def added(self, thumbnails: Sequence[Thumbnail]) -> None:
         """Count pictures that a transaction has added."""
-        self.waiting = self._count() if self.waiting + count > MOST else self.waiting + count
+        count = self.waiting + len(thumbnails)
+        self.waiting = self._count() if count > MOST or any(each.replaces for each in thumbnails) else count
 
     def newest(self, leave_out: Sequence[int] = ()) -> Thumbnail | None:
         """The newest one whose alert is delivered, or forgotten since; None: there is none.

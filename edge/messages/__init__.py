@@ -14,12 +14,11 @@ from edge.messages.alert import (
     Model,
     ObservationMessage,
     ObservationProperties,
-    Point,
     alert_message,
     decode_alert,
     fix_quality,
+    footprint_polygon,
     observation_message,
-    point,
 )
 from edge.messages.command import (
     COMMAND_NAMES,
@@ -44,12 +43,14 @@ from edge.messages.device import (
     InstallResult,
     LogLevel,
     LogMessage,
+    PositionHealth,
     StatusMessage,
     decode_health,
     decode_log,
     decode_status,
     log_message,
 )
+from edge.messages.geometry import MultiPolygon, Point, Polygon, point, polygon
 from edge.messages.wire import SCHEMA, TOPIC_ROOT, encode, parse_rfc3339, rfc3339, topic, utc_now, uuid7
 
 __all__ = [
@@ -69,11 +70,14 @@ __all__ = [
     "LogLevel",
     "LogMessage",
     "Model",
+    "MultiPolygon",
     "NoArguments",
     "ObservationMessage",
     "ObservationProperties",
     "Pause",
     "Point",
+    "Polygon",
+    "PositionHealth",
     "ReplyMessage",
     "Resend",
     "ResendArguments",
@@ -94,10 +98,12 @@ __all__ = [
     "decode_status",
     "encode",
     "fix_quality",
+    "footprint_polygon",
     "log_message",
     "observation_message",
     "parse_rfc3339",
     "point",
+    "polygon",
     "rfc3339",
     "topic",
     "utc_now",

@@ -54,6 +54,24 @@ class StatusMessage(msgspec.Struct, frozen=True):
     schema: Literal[1] = 1
 
 
+class PositionHealth(msgspec.Struct, frozen=True):
+    """How a provider of positions does.
+
+    Attributes:
+        connected: Whether anything comes from it; of a file: whether it could be read.
+        fixes: How many it gave that were taken.
+        marked: How many of these were less than they should be, by what they lack: "2D".
+        refused: How many it gave that were not taken, by reason.
+        reason: Why it is not connected, in one line.
+    """
+
+    connected: bool
+    fixes: int = 0
+    marked: dict[str, int] = {}
+    refused: dict[str, int] = {}
+    reason: str | None = None
+
+
 class HealthMessage(msgspec.Struct, frozen=True, kw_only=True):
     """What the device knows of itself, every few seconds. None where the machine does not say.
 
@@ -65,6 +83,9 @@ class HealthMessage(msgspec.Struct, frozen=True, kw_only=True):
         thumbnails_waiting: Pictures that wait for room on the link.
         uplink_bytes_per_s: What the uplink has sent since the message before, as a rate.
         journal_bytes: The journal with its write-ahead log on the disk.
+        alerts: Alerts that were decided, each revision counted.
+        outside_area: Sightings that were not alerted about because they lay outside of ``triage.area``.
+        positions: How each provider of positions does, by its name.
     """
 
     device: str
@@ -90,6 +111,8 @@ class HealthMessage(msgspec.Struct, frozen=True, kw_only=True):
     frames_per_s: float
     queues: dict[str, int]
     fix: FixQuality | None
+    outside_area: int = 0
+    positions: dict[str, PositionHealth] = {}
     schema: Literal[1] = 1
 
 

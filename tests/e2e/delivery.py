@@ -18,11 +18,12 @@ def is_delivered(journal: Path, alerts: int) -> bool:
     return rows(journal, "SELECT count(*), sum(delivered) FROM alerts") == [(alerts, alerts)]
 
 
-def journaled(journal: Path) -> dict[str, bytes]:
-    """The alerts of a journal by their id; their sequence must be without gaps."""
+def journaled(journal: Path) -> dict[tuple[str, int], bytes]:
+    """The alerts of a journal by their id and revision; their sequence must be without gaps."""
     alerts = read_alerts(journal)
     assert [sequence for sequence, _, _ in alerts] == list(range(1, len(alerts) + 1))
-    by_id = {json.loads(message)["id"]: message for _, message, _ in alerts}
+    contents = [(json.loads(message), message) for _, message, _ in alerts]
+    by_id = {(content["id"], content["properties"].get("revision", 0)): message for content, message in contents}
     assert len(by_id) == len(alerts)
     return by_id
 

@@ -13,7 +13,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from edge.config import ConfigError
-from edge.messages import FixQuality, HealthMessage
+from edge.messages import FixQuality, HealthMessage, PositionHealth
 from edge.metrics import Facts, serve_metrics
 from tests.conftest import PROJECT, free_port
 
@@ -94,6 +94,8 @@ def test_every_number_is_there_in_base_units(shown: Shown) -> None:
         ("overflight_queues", ("recorded",)): 0,
         ("overflight_fix_age_seconds", ()): 0.25,
         ("overflight_fix_accuracy_meters", ()): 2.5,
+        ("overflight_fix_is_2d", ()): 0,
+        ("overflight_outside_area_total", ()): 0,
         ("overflight_state", ("online",)): 1,
         ("overflight_state", ("degraded",)): 0,
         ("overflight_state", ("offline",)): 0,
@@ -108,6 +110,24 @@ def test_a_field_that_comes_later_needs_no_change_here(shown: Shown) -> None:
     assert samples["overflight_load_1min", ()] == 0.5
     assert samples["overflight_delay_seconds", ()] == 0.02
     assert "note" not in text
+
+
+def test_every_provider_of_positions_has_its_own_label(shown: Shown) -> None:
+    positions = {
+        "gpsd": PositionHealth(connected=False, fixes=7, refused={"no fix": 2, "too old": 1}, reason="connection refused"),
+        "mavlink": PositionHealth(connected=True),
+    }
+    text, samples = shown.answer(Facts(msgspec.structs.replace(HEALTH, positions=positions), "online", []))
+
+    assert {key: value for key, value in samples.items() if key[0].startswith("overflight_position_")} == {
+        ("overflight_position_connected", ("gpsd",)): 0,
+        ("overflight_position_connected", ("mavlink",)): 1,
+        ("overflight_position_fixes_total", ("gpsd",)): 7,
+        ("overflight_position_fixes_total", ("mavlink",)): 0,
+        ("overflight_position_refused_total", ("gpsd", "no fix")): 2,
+        ("overflight_position_refused_total", ("gpsd", "too old")): 1,
+    }
+    assert "# TYPE overflight_position_refused_total counter\n" in text
 
 
 def test_types_are_said(shown: Shown) -> None:

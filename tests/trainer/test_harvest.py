@@ -40,6 +40,7 @@ class Device:
         self.path = folder / "state" / "journal.db"
         self.frames.mkdir()
         self.journal = Journal(self.path, "uav-1")
+        self.last: Observation | None = None
 
     def observe(
         self,
@@ -49,8 +50,13 @@ class Device:
         pixels: NDArray[np.uint8] | None = None,
         tiles: int = 1,
         probabilities: Mapping[str, float] | None = None,
+        confirms: Observation | None = None,
     ) -> str | None:
-        """Put a frame into the folder and into the journal; returns the id of the alert about it."""
+        """Put a frame into the folder and into the journal; returns the id of the alert about it.
+
+        Args:
+            confirms: An observation of an earlier frame that the alert is about instead.
+        """
         file = self.frames / name
         file.parent.mkdir(parents=True, exist_ok=True)
         seed = int.from_bytes(hashlib.sha256(name.encode()).digest()[:4])
@@ -62,7 +68,8 @@ class Device:
         prediction = Prediction(said, ModelName("town", 3, "ab" * 32), "openvino", "CPU", 0.5)
         fix = Fix(29.5, -95.25, "exif", CAPTURED_AT)
         observations = [Observation(frame, Tile(64 * tile, 0, 128 // tiles, 96), prediction, fix) for tile in range(tiles)]
-        alert = Alert(uuid7(), observations[0], "damaged", damaged) if damaged >= 0.5 else None
+        self.last = observations[0]
+        alert = Alert(uuid7(), confirms or observations[0], "damaged", damaged) if damaged >= 0.5 else None
         alerts = [] if alert is None else [alert]
         self.journal.record([FrameRecord(key, rfc3339(CAPTURED_AT), "observed", None, observations, alerts)])
         return None if alert is None else alert.id
@@ -92,6 +99,19 @@ def images(folder: Path) -> list[str]:
 
 
 # What comes first
+
+
+def test_an_alert_that_a_later_frame_confirmed_is_of_the_frame_that_it_tells_of(device: Device, tmp_path: Path) -> None:
+    device.observe("told.png", 0.45)
+    alert = device.observe("confirms.png", 0.6, confirms=device.last)
+    operators = tmp_path / "operators.jsonl"
+    operators.write_text(json.dumps({"alert": alert, "label": "undamaged"}))
+    out = tmp_path / "out"
+    assert run(device, out, "--contradicted", operators) == 0
+    assert [(row["frame"], row["true_label"], row["alert"]) for row in queue(out)] == [
+        ("told.png", "undamaged", alert),
+        ("confirms.png", "", ""),
+    ]
 
 
 def test_what_an_operator_contradicted_comes_first_and_then_what_was_least_sure(device: Device, tmp_path: Path) -> None:
@@ -270,7 +290,7 @@ def test_what_is_no_journal_is_refused(device: Device, tmp_path: Path) -> None:
     (tmp_path / "text.db").write_text("no database at all" * 100)
     for path, reason in (
         (tmp_path / "absent.db", "no such journal"),
-        (other, "no journal of schema 2"),
+        (other, "no journal of schema 3"),
         (tmp_path / "text.db", "not a database"),
     ):
         with pytest.raises(HarvestError, match=reason) as caught:

@@ -7,7 +7,7 @@ import shutil
 import sqlite3
 import tempfile
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -25,16 +25,23 @@ from trainer.harvest.errors import HarvestError
 
 _QUERY = """
 SELECT frames.frame, path, frames.name, size_bytes, modified_ns, captured_ms,
-       label, probabilities, latitude, longitude, sequence, message
+       tile, label, probabilities, latitude, longitude, sequence, message
 FROM frames JOIN sources USING (source) JOIN (
-    SELECT frame, label, probabilities, latitude, longitude, NULL AS sequence, NULL AS message FROM observations
+    SELECT frame, tile, label, probabilities, latitude, longitude, NULL AS sequence, NULL AS message FROM observations
     UNION ALL
-    SELECT frame, label, probabilities, latitude, longitude, sequence, message FROM alerts WHERE sequence > 0
+    SELECT frame, tile, label, probabilities, latitude, longitude, sequence, message FROM alerts
+    WHERE sequence > 0 AND NOT repeats
 ) USING (frame)
 ORDER BY frames.frame
 """
 
+# Alerts that tell of a result which is a row of its own: that of an earlier frame, which others have confirmed.
+_REPEATED = "SELECT sequence, message FROM alerts WHERE sequence > 0 AND repeats ORDER BY sequence DESC"
+
 _NAMES_A_FOLDER = re.compile(r"[^./][^/]{0,63}")
+
+_Tile = tuple[str, str, str]
+"""Source and name of its frame, and left, top, width and height."""
 
 _probabilities = msgspec.json.Decoder(dict[str, float])
 
@@ -106,8 +113,9 @@ def read_observations(journal: Path) -> Observations:
             (version,) = database.execute("PRAGMA user_version").fetchone()
             if version != VERSION:
                 raise HarvestError(f"{journal}: no journal of schema {VERSION}")
+            repeated = dict(map(_repeated, database.execute(_REPEATED)))
             for number, *row in database.execute(_QUERY):
-                frames.setdefault(number, []).append(_observed(row))
+                frames.setdefault(number, []).append(_observed(row, repeated))
     except (sqlite3.Error, OSError, JournalError, msgspec.DecodeError, zlib.error, KeyError) as error:
         raise HarvestError(f"{journal}: cannot be read: {one_line(error)}") from error
     if not frames:
@@ -137,14 +145,28 @@ def _opened(journal: Path) -> Iterator[sqlite3.Connection]:
             yield database
 
 
-def _observed(row: Sequence[object]) -> Observed:
-    _, name, size_bytes, modified_ns, captured_ms, label, text, latitude, longitude, sequence, message = row
+def _repeated(row: tuple[int, bytes]) -> tuple[_Tile, tuple[int, str]]:
+    """Which tile an alert tells of, its number and its id."""
+    sequence, message = row
+    alert = decode_alert(unpack(message))
+    frame = alert.properties.frame
+    return (frame.source, frame.name, ",".join(map(str, frame.tile))), (sequence, alert.id)
+
+
+def _observed(row: Sequence[object], repeated: Mapping[_Tile, tuple[int, str]]) -> Observed:
+    """
+    Args:
+        repeated: Alerts by the tile that they tell of, for what has none of its own.
+    """
+    path, name, size_bytes, modified_ns, captured_ms, tile, label, text, latitude, longitude, sequence, message = row
     probabilities = _probabilities.decode(str(text))
     if len(probabilities) < 2:
         raise KeyError(f"{name}: one probability alone")
     alert = None
     if isinstance(message, bytes):
         alert = decode_alert(unpack(message)).id
+    else:
+        sequence, alert = repeated.get((str(path), str(name), str(tile)), (None, None))
     return Observed(
         str(name),
         _integer(size_bytes),

@@ -61,6 +61,7 @@ class Device:
         self.capture: dict[str, Any] = {"source": str(self.inbox), "settle_s": 0.05}
         # Of the models that are made.
         self.ground_sample_distance_m: float | None = None
+        self.triage: dict[str, Any] = {}
         self._opened: list[Models] = []
         for made in (self.inbox, self.keys):
             made.mkdir(parents=True)
@@ -72,6 +73,7 @@ class Device:
             "capture": self.capture,
             "journal": {"path": str(self.folder / "state" / "journal.db")},
             "model": self.model,
+            "triage": self.triage,
             # Nobody listens there.
             "uplink": {"url": "mqtt://127.0.0.1:9"},
         }

@@ -10,6 +10,7 @@ from edge.inference.engine import Engine
 from tests.conftest import wait_for
 from tests.edge.bundle.bundles import KEY, TRUST
 from tests.edge.daemon.conftest import BRIGHT, DARK, Device, digest_of, fly, serves, versions, watching
+from tests.edge.triage.observing import observe, tell
 
 # The model to begin with
 
@@ -252,3 +253,16 @@ def test_unsigned_bundle_serves_only_where_that_is_allowed_and_the_status_says_s
     again = device.start()
     assert serves(again) == ("town", 2)
     assert "manifest.sig is missing" in device.reason
+
+
+def test_an_alert_stays_open_when_another_model_serves(device: Device) -> None:
+    device.triage = {"merge_m": 50}
+    device.install(1, proven=True)
+    service = device.start().service
+    (first,) = tell(service.current.triage, [observe(0)])
+    other = service.make(service.current.bundle)
+    (second,) = tell(other.triage, [observe(1)])
+    other.classifier.close()
+
+    assert other.triage is not service.current.triage
+    assert (second.id, second.count, second.revision) == (first.id, 2, 1)

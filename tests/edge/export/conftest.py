@@ -14,7 +14,7 @@ import yaml
 from edge.cli import main
 from edge.journal import FrameRecord, Journal, Run
 from edge.messages import rfc3339, uuid7
-from edge.records import Alert, Fix, Frame, FrameKey, ModelName, Observation, Outcome, Prediction, Tile
+from edge.records import Alert, Fix, Footprint, Frame, FrameKey, ModelName, Observation, Outcome, Prediction, Tile
 
 FILE_WRITTEN_AT = datetime(2026, 11, 21, 10, 0, 5, tzinfo=UTC)
 CAPTURED_AT = datetime(2026, 11, 21, 10, 0, 0, tzinfo=UTC)
@@ -34,6 +34,7 @@ def observed(
     captured_at: datetime = CAPTURED_AT,
     inference_ms: float = 0.5,
     total_ms: float | None = 4.0,
+    footprint: Footprint | None = None,
 ) -> FrameRecord:
     """A frame with results, all of which are alerted about or none."""
     key = _key(name)
@@ -41,7 +42,7 @@ def observed(
     fix = None if place is None else Fix(*place, "exif", captured_at, altitude_m=31.0)
     share = {"damaged": 0.75, "undamaged": 0.25} if alerts else {"damaged": 0.1, "undamaged": 0.9}
     prediction = Prediction(share, MODEL, "openvino", "CPU", inference_ms)
-    observations = [Observation(frame, Tile(8 * tile, 0, 8, 8), prediction, fix) for tile in range(tiles)]
+    observations = [Observation(frame, Tile(8 * tile, 0, 8, 8), prediction, fix, footprint) for tile in range(tiles)]
     decided = [Alert(uuid7(), observation, "damaged", 0.75) for observation in observations] if alerts else []
     return FrameRecord(key, rfc3339(captured_at), "observed", None, observations, decided, total_ms=total_ms)
 

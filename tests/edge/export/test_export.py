@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tracemalloc
 from contextlib import closing
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ import pytest
 
 from edge.export.results import ALERTS, FRAMES, OBSERVATIONS, Result, results
 from edge.journal import Journal, JournalError, Limits, reader
+from edge.records import Footprint
 from tests.conftest import PROJECT
 from tests.edge.export.conftest import FILE_WRITTEN_AT, HOUSTON, Flight, failed, observed
 
@@ -44,7 +46,7 @@ def make_many(journal: Path) -> None:
         )
         database.execute(
             "INSERT INTO observations SELECT NULL, frames.frame, tile, label, probabilities, latitude, longitude, altitude_m,"
-            " fix_source, model, engine, inference_ms FROM frames, (SELECT * FROM observations LIMIT 1)"
+            " fix_source, model, engine, inference_ms, on_ground, footprint FROM frames, (SELECT * FROM observations LIMIT 1)"
             " WHERE frames.frame >= 1000"
         )
 
@@ -71,12 +73,16 @@ def test_every_tile_is_a_row_and_a_frame_without_a_result_is_one(flight: Flight)
         "latitude": "29.5",
         "longitude": "-95.25",
         "altitude_m": "31.0",
+        "place": "device",
+        "footprint": "",
         "fix_source": "exif",
         "model": "terrain-damage-3",
         "engine": "openvino",
         "device": "CPU",
         "alert_sequence": "1",
         "alert_delivered": "true",
+        "alert_revision": "0",
+        "alert_count": "1",
         "run": "1",
         "version": "0.1.0",
         "physical_cores": "4",
@@ -98,6 +104,58 @@ def test_every_tile_is_a_row_and_a_frame_without_a_result_is_one(flight: Flight)
 def test_a_frame_that_was_unavailable_at_first_is_there_once_with_its_result(flight: Flight) -> None:
     flight.flies([failed("a.jpg", "unavailable", "permission denied"), observed("b.jpg"), observed("a.jpg", alerts=True)])
     assert sorted((row["frame"], row["label"]) for row in rows_of(flight)) == [("a.jpg", "damaged"), ("b.jpg", "undamaged")]
+
+
+# The ground under a photo of Fiji, whose middle lies behind the date line.
+FIJI = Footprint(((179.999, -17.0), (-179.998, -17.0), (-179.998, -17.1), (179.999, -17.1)), -17.05, -179.9995, 12.0)
+
+
+def test_where_a_result_is_and_what_it_shows_is_exported_in_every_form(flight: Flight) -> None:
+    flight.flies([observed("a.jpg", alerts=True, footprint=FIJI)])
+    (row,) = rows_of(flight)
+    (feature,) = json.loads(flight.prints("export", "--format", "geojson"))["features"]
+    file = flight.folder / "results.parquet"
+    flight.prints("export", "--format", "parquet", "--output", file)
+    (record,) = pq.read_table(file).to_pylist()
+    shape = feature["properties"]["footprint"]
+
+    assert feature["geometry"] == {"type": "Point", "coordinates": [-179.9995, -17.05, 12.0]}
+    assert (shape["type"], len(shape["coordinates"])) == ("MultiPolygon", 2)
+    assert (row["latitude"], row["longitude"], row["altitude_m"], row["place"]) == ("-17.05", "-179.9995", "12.0", "ground")
+    assert json.loads(row["footprint"]) == json.loads(record["footprint"]) == shape
+    assert (record["place"], record["latitude"]) == ("ground", -17.05)
+
+
+def test_an_alert_that_was_told_again_is_there_once_as_it_was_told_last(flight: Flight) -> None:
+    first, second, third, other = (observed(name, alerts=True) for name in ("a.jpg", "b.jpg", "c.jpg", "d.jpg"))
+    (alert,) = first.alerts
+    # The second tells again of the first; the third is the surest itself.
+    again = replace(alert, revision=1, count=2)
+    surest = replace(third.alerts[0], id=alert.id, revision=2, count=4)
+    flight.flies([first, replace(second, alerts=[again]), replace(third, alerts=[surest]), other, failed("e.jpg")])
+
+    assert [(row["frame"], row["alert_sequence"]) for row in rows_of(flight)] == [
+        ("a.jpg", "1"),
+        ("b.jpg", ""),
+        ("c.jpg", "3"),
+        ("d.jpg", "4"),
+        ("e.jpg", ""),
+    ]
+    columns = ("frame", "alert_sequence", "alert_revision", "alert_count")
+    assert [tuple(row[name] for name in columns) for row in rows_of(flight, "--alerts")] == [
+        ("c.jpg", "3", "2", "4"),
+        ("d.jpg", "4", "0", "1"),
+    ]
+
+
+def test_an_alert_about_an_earlier_frame_is_exported_with_that_frame(flight: Flight) -> None:
+    first, second = observed("a.jpg", alerts=True), observed("b.jpg", alerts=True)
+    flight.flies([replace(first, alerts=[]), replace(second, alerts=[replace(first.alerts[0], count=2)])])
+    (alert,) = rows_of(flight, "--alerts")
+
+    assert (alert["frame"], alert["alert_count"]) == ("a.jpg", "2")
+    assert [row["frame"] for row in rows_of(flight)] == ["a.jpg", "b.jpg"]
+    assert json.loads(flight.prints("report", "--json"))["total"]["results"] == 2
 
 
 def test_the_time_of_creation_says_whether_the_image_or_its_file_knows_it(flight: Flight) -> None:

@@ -207,7 +207,7 @@ def test_a_journal_of_a_newer_version_is_refused_and_left_alone(path: Path) -> N
     before = path.read_bytes()
     with pytest.raises(JournalError) as caught:
         Journal(path, "uav-1")
-    assert str(caught.value) == f"journal {path}: has schema 99, this program knows up to 2"
+    assert str(caught.value) == f"journal {path}: has schema 99, this program knows up to 3"
     assert path.read_bytes() == before
     assert aside_of(path) == []
 

@@ -251,6 +251,7 @@ def test_what_was_observed_can_be_read_in_the_view_results(path: Path) -> None:
         "latitude": 29.5,
         "longitude": -95.25,
         "altitude_m": 31.0,
+        "place": "device",
         "fix_source": "exif",
         "model": "terrain-damage-3",
         "engine": "openvino",

@@ -16,6 +16,7 @@ from edge.journal import Counts, Journal, read_counts, reader
 from tests.conftest import PROJECT
 from tests.edge.journal.frames import alerting, fill, key_of, waiting_sequences
 from tests.edge.journal.old import JOURNAL, make_old, version_of
+from tests.edge.journal.version_2 import make_version_2
 
 
 def test_all_that_an_old_journal_holds_is_in_the_new_one(path: Path) -> None:
@@ -28,7 +29,7 @@ def test_all_that_an_old_journal_holds_is_in_the_new_one(path: Path) -> None:
         outcomes = [journal.outcome_of(key_of(f"{number}.jpeg")) for number in range(5)]
         assert outcomes == ["observed"] * 3 + ["rejected", "unavailable"]
         assert read_counts(path) == Counts(observed=30, rejected=20, observations=30, alerts=10, waiting=5)
-    assert version_of(path) == 2
+    assert version_of(path) == 3
 
 
 def test_the_sequence_and_the_frames_go_on_where_they_were(path: Path) -> None:
@@ -73,6 +74,7 @@ def test_what_was_observed_is_in_the_new_tables(path: Path) -> None:
         "latitude": 29.5,
         "longitude": -95.25,
         "altitude_m": None,
+        "place": None,
         "fix_source": "exif",
         "model": "terrain-damage-3",
         "engine": "openvino",
@@ -81,6 +83,32 @@ def test_what_was_observed_is_in_the_new_tables(path: Path) -> None:
     }
     assert (alert["sequence"], alert["device"], alert["tile"]) == (2, "CPU", "0,0,8,8")
     assert (rejected["outcome"], rejected["reason"], rejected["captured_ms"]) == ("rejected", "not an image", None)
+
+
+def test_a_journal_of_version_2_goes_on_with_all_that_it_holds(path: Path) -> None:
+    messages = make_version_2(path, 30)
+    with closing(Journal(path, "uav-1")) as journal:
+        assert (journal.id, journal.set_aside, version_of(path)) == (JOURNAL, None, 3)
+        assert [alert.message for alert in reversed(journal.alerts.newest(1, 10, 10))] == messages[1::2]
+        assert read_counts(path) == Counts(observed=20, rejected=10, observations=20, alerts=10, waiting=5)
+        assert journal.record([alerting("1.jpeg")]) == 0
+        assert journal.record([alerting("new.jpeg")]) == 1
+        assert waiting_sequences(journal) == [2, 4, 6, 8, 10, 11]
+        # What was written before and after is read side by side, and can be asked for again.
+        assert journal.alerts.ask_again([(1, 1)]) == 1
+    assert (row_of(path, "1.jpeg")["place"], row_of(path, "new.jpeg")["place"]) == (None, "device")
+
+
+def test_a_journal_that_was_brought_up_to_date_has_the_tables_of_a_new_one(path: Path, tmp_path: Path) -> None:
+    make_version_2(path, 3)
+    make_old(tmp_path / "1.db", 5)
+    columns = []
+    for file in (path, tmp_path / "1.db", tmp_path / "new.db"):
+        Journal(file, "uav-1").close()
+        with reader(file) as database:
+            names = [name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type != 'index' ORDER BY name")]
+            columns.append({name: database.execute(f"PRAGMA table_info({name})").fetchall() for name in names})
+    assert columns[0] == columns[1] == columns[2]
 
 
 def test_an_old_journal_without_anything_in_it_becomes_a_new_one(path: Path) -> None:

@@ -65,7 +65,7 @@ def test_a_journal_of_another_version_is_not_read_but_said_who_converts_it(path:
     path.parent.mkdir()
     with closing(sqlite3.connect(path)) as database:
         database.execute("PRAGMA user_version = 1")
-    assert refusal(lambda: read_counts(path)) == (f"journal {path}: has schema 1, this program reads 2; the daemon converts it")
+    assert refusal(lambda: read_counts(path)) == (f"journal {path}: has schema 1, this program reads 3; the daemon converts it")
 
 
 def test_alerts_are_read_in_order_with_whether_they_are_delivered(journal: Journal, path: Path) -> None:

@@ -6,6 +6,7 @@ import copy
 import json
 import time
 from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 from uuid import RFC_4122, UUID
@@ -25,13 +26,13 @@ from edge.messages import (
     topic,
     uuid7,
 )
-from edge.records import Alert, Fix, Frame, FrameKey, ModelName, Observation, Prediction, Tile
+from edge.records import Alert, Fix, Footprint, Frame, FrameKey, ModelName, Observation, Prediction, Tile
 from edge.text import printable
 
 EXPOSED_AT = datetime(2026, 11, 21, 10, 0, 0, tzinfo=UTC)
-FIX = Fix(29.7604, -95.3698, "exif", EXPOSED_AT - timedelta(milliseconds=40), altitude_m=31.2, accuracy_m=2.1)
+FIX = Fix(29.7604, -95.3698, "exif", EXPOSED_AT, altitude_m=31.2, accuracy_m=2.1, age_s=0.04)
 
-# The example of DESIGN.md. Its footprint is not computed yet, which null says.
+# The example of DESIGN.md, of a frame whose footprint is not known.
 EXAMPLE: dict[str, Any] = {
     "type": "Feature",
     "id": "0198f1c2-0000-7000-8000-000000000000",
@@ -52,8 +53,12 @@ EXAMPLE: dict[str, Any] = {
         "engine": "openvino",
         "on": "CPU",
         "inference_ms": 0.41,
+        "clock": "image",
+        "place": "device",
     },
 }
+# What an older device does not say.
+NEWER = {"clock", "place"}
 
 
 def observe(
@@ -65,7 +70,7 @@ def observe(
 ) -> Observation:
     """The observation of the example, or one that differs in something."""
     pixels = np.zeros((8, 8, 3), np.uint8)
-    frame = Frame(FrameKey("/var/lib/overflight/inbox", name, 4096, 1), captured_at, 128, 128, pixels)
+    frame = Frame(FrameKey("/var/lib/overflight/inbox", name, 4096, 1), captured_at, 128, 128, pixels, clock="image")
     model = ModelName("terrain-damage", 3, "ab" * 32)
     prediction = Prediction({"damaged": damaged, "undamaged": 1 - damaged}, model, "openvino", "CPU", inference_ms)
     return Observation(frame, Tile(0, 0, 128, 128), prediction, fix)
@@ -87,6 +92,7 @@ def test_without_a_fix_geometry_and_fix_are_null_and_the_alert_still_goes_out() 
 
     assert content["geometry"] is None
     assert content["properties"]["fix"] is None
+    assert "place" not in content["properties"]
     assert content["properties"]["label"] == "damaged"
 
 
@@ -108,8 +114,8 @@ def test_an_unknown_accuracy_is_null() -> None:
     assert alert_json(observe(fix))["properties"]["fix"] == {"source": "filename", "age_s": 0.0, "accuracy_m": None}
 
 
-def test_a_fix_after_the_exposure_has_an_age_as_well() -> None:
-    fix = Fix(29.7604, -95.3698, "exif", EXPOSED_AT + timedelta(seconds=1.5))
+def test_the_age_of_a_fix_is_what_it_says_itself() -> None:
+    fix = Fix(29.7604, -95.3698, "gpsd", EXPOSED_AT, age_s=1.5)
 
     assert alert_json(observe(fix))["properties"]["fix"]["age_s"] == 1.5
 
@@ -133,6 +139,59 @@ def test_an_observation_is_an_alert_without_what_only_alerts_have() -> None:
     assert content["properties"].keys() == EXAMPLE["properties"].keys() - {"device", "journal", "sequence"}
     # Nobody decided to alert: the label is the most probable one.
     assert (content["properties"]["label"], content["properties"]["confidence"]) == ("undamaged", 0.8)
+
+
+FOOTPRINT = Footprint(((-95.26, 29.51), (-95.24, 29.51), (-95.24, 29.49), (-95.26, 29.49)), 29.50000001, -95.25, 30.0)
+
+
+def test_with_a_footprint_the_place_is_its_middle_and_the_fix_says_where_the_aircraft_was() -> None:
+    fix = replace(FIX, height_m=40.00049, is_2d=True)
+    content = alert_json(replace(observe(fix), footprint=FOOTPRINT))
+
+    assert content["geometry"] == {"type": "Point", "coordinates": [-95.25, 29.5, 30.0]}
+    assert content["properties"]["place"] == "ground"
+    assert content["properties"]["footprint"]["type"] == "Polygon"
+    assert content["properties"]["fix"] == {
+        "source": "exif",
+        "age_s": 0.04,
+        "accuracy_m": 2.1,
+        "is_2d": True,
+        "height_m": 40.0,
+        "point": [-95.3698, 29.7604, 31.2],
+    }
+    decode_alert(json.dumps(content).encode())
+
+
+def test_a_fix_that_is_the_ground_says_so() -> None:
+    content = alert_json(observe(replace(FIX, is_of_ground=True)))
+
+    assert content["geometry"] == EXAMPLE["geometry"]
+    assert content["properties"] == EXAMPLE["properties"] | {"place": "ground"}
+
+
+def test_an_alert_of_several_sightings_says_how_many_and_when() -> None:
+    observation = observe()
+    alert = Alert(EXAMPLE["id"], observation, "damaged", 0.973, 5, 2, EXPOSED_AT - timedelta(seconds=6), EXPOSED_AT)
+    content = json.loads(encode(alert_message(alert, "uav-1", "7f3a", 1234)))
+
+    assert content["properties"] == EXAMPLE["properties"] | {
+        "count": 5,
+        "revision": 2,
+        "first_at": "2026-11-21T09:59:54.000Z",
+        "last_at": "2026-11-21T10:00:00.000Z",
+    }
+
+
+def test_what_an_older_device_does_not_say_is_its_default() -> None:
+    content = copy.deepcopy(EXAMPLE)
+    for name in NEWER:
+        del content["properties"][name]
+    properties = decode_alert(json.dumps(content).encode()).properties
+
+    assert (properties.clock, properties.place, properties.revision, properties.count) == (None, None, 0, 1)
+    assert (properties.first_at, properties.last_at) == (None, None)
+    assert properties.fix is not None
+    assert (properties.fix.is_2d, properties.fix.height_m, properties.fix.point) == (False, None, None)
 
 
 def test_text_is_sent_as_utf8_and_comes_back() -> None:
@@ -245,6 +304,14 @@ def test_an_unknown_field_is_passed_over(path: str) -> None:
         ("properties.frame.tile", [0, 0, 128]),
         ("properties.frame.tile", [0, 0, 128, 128.5]),
         ("properties.fix", {"source": "exif"}),
+        ("properties.fix.point", [1.0]),
+        ("properties.place", "sky"),
+        ("properties.clock", "watch"),
+        ("properties.revision", -1),
+        ("properties.count", 0),
+        ("properties.first_at", "yesterday"),
+        ("properties.footprint", {"type": "Polygon", "coordinates": []}),
+        ("properties.footprint", {"type": "Point", "coordinates": [1, 2]}),
         ("properties.model.version", "3"),
         ("properties.inference_ms", "fast"),
     ],
@@ -257,7 +324,7 @@ def test_a_wrong_value_is_refused(path: str, value: Any) -> None:
 @pytest.mark.parametrize(
     "path",
     ["id", "geometry", "properties", "geometry.coordinates"]
-    + [f"properties.{key}" for key in EXAMPLE["properties"]]
+    + [f"properties.{key}" for key in EXAMPLE["properties"] if key not in NEWER]
     + ["properties.frame.tile", "properties.fix.age_s", "properties.model.sha256"],
 )
 def test_a_missing_field_is_refused(path: str) -> None:

@@ -33,6 +33,8 @@ def test_health_of_a_device_that_does_not_know_the_newer_figures_is_read() -> No
         "thumbnails_waiting": 0,
         "uplink_bytes_per_s": 0.0,
         "journal_bytes": None,
+        "outside_area": 0,
+        "positions": {},
     }
 
 

@@ -193,7 +193,7 @@ def after_a_day(tmp_path: Path) -> Iterator[Journal]:
         database.execute(
             "INSERT INTO alerts WITH RECURSIVE n (i) AS (SELECT 2 UNION ALL SELECT i + 1 FROM n WHERE i < 86400)"
             " SELECT i, frame, tile, label, probabilities, latitude, longitude, altitude_m, fix_source, model, engine,"
-            " inference_ms, 0, message FROM n JOIN alerts ON sequence = 1"
+            " inference_ms, 0, message, on_ground, footprint, 0, 1, 0 FROM n JOIN alerts ON sequence = 1"
         )
     with closing(Journal(path, "uav-1")) as journal:
         yield journal

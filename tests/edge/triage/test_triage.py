@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from edge.records import Frame, FrameKey, ModelName, Observation, Prediction, Tile
-from edge.triage import Triage
+from edge.triage import Sightings, Triage
 
 
 def observe(**probabilities: float) -> Observation:
@@ -79,7 +79,7 @@ def test_every_alert_has_an_id_of_its_own() -> None:
 
 
 def test_ids_may_come_from_elsewhere() -> None:
-    alert = Triage(["damaged"], 0.5, new_id=lambda: "the next one").decide(observe(damaged=0.9, undamaged=0.1))
+    alert = Triage(["damaged"], 0.5, Sightings(new_id=lambda: "the next one")).decide(observe(damaged=0.9, undamaged=0.1))
 
     assert alert is not None
     assert alert.id == "the next one"

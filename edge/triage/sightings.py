@@ -1,0 +1,97 @@
+"""What becomes of tiles that reach the threshold: left out, held back until confirmed, merged into an alert, or a new one."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+
+from edge.config import TriageConfig
+from edge.messages import uuid7
+from edge.records import Alert, Frame
+from edge.triage.area import Area
+from edge.triage.confirmation import Confirmation
+from edge.triage.merging import Merging, OpenAlert
+from edge.triage.sighting import Sighting
+
+
+class Sightings:
+    """One for a device, whatever model serves: places stay where they are. Any thread may call it.
+
+    Attributes:
+        outside_area: How many sightings lay outside of the area.
+    """
+
+    def __init__(
+        self,
+        *,
+        merge_m: float = 0.0,
+        merge_s: float = 60.0,
+        confirm: tuple[int, int] | None = None,
+        area: Area | None = None,
+        new_id: Callable[[], str] = uuid7,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """
+        Args:
+            merge_m: As in the configuration, as is `merge_s`.
+            confirm: k and n: of n frames in a row k must show it; None: one is enough.
+            area: Outside of it nothing is alerted about; None: everywhere.
+            clock: Seconds.
+        """
+        self._area = area
+        self._confirmation = None if confirm is None else Confirmation(*confirm, near_m=merge_m)
+        self._merging = Merging(merge_m, merge_s, new_id, clock)
+        self._lock = threading.Lock()
+        self.outside_area = 0
+
+    @classmethod
+    def from_config(cls, config: TriageConfig) -> Sightings:
+        """
+        Raises:
+            ConfigError: ``triage.area`` is no area.
+        """
+        area = Area.load(config.area) if config.area else None
+        return cls(merge_m=config.merge_m, merge_s=config.merge_s, confirm=config.confirm, area=area)
+
+    def take(self, frame: Frame, sightings: Sequence[Sighting]) -> tuple[Alert, ...]:
+        """What the ground is to be told after a frame.
+
+        Args:
+            sightings: In tiles of it; none counts, too, where frames are counted.
+        """
+        with self._lock:
+            self._merging.saw(frame.captured_at)
+            if self._confirmation is not None:
+                self._confirmation.saw(frame)
+            touched = {id(alert): alert for each in sightings if (alert := self._place(each)) is not None}
+            told = (self._merging.tell_if_due(alert) for alert in touched.values())
+            return tuple(alert for alert in told if alert is not None)
+
+    def due_s(self) -> float | None:
+        """Seconds until `close_due` has something to tell; None: there is nothing."""
+        with self._lock:
+            return self._merging.due_s()
+
+    def close_due(self) -> list[Alert]:
+        """The last revisions of alerts to which nothing has come for long enough."""
+        with self._lock:
+            return self._merging.close_due()
+
+    def flush(self) -> list[Alert]:
+        """The last revisions of all alerts, at the end."""
+        with self._lock:
+            return self._merging.flush()
+
+    def _place(self, sighting: Sighting) -> OpenAlert | None:
+        """The alert that a sighting belongs to; None: to none, or not yet."""
+        place = sighting.place
+        # Where nobody knows the place, an alert too many is better than one that is lost.
+        if self._area is not None and place is not None and not self._area.contains(place.latitude, place.longitude):
+            self.outside_area += 1
+            return None
+        joined = self._merging.join(sighting)
+        if joined is not None:
+            return joined
+        confirmed = [sighting] if self._confirmation is None else self._confirmation.take(sighting)
+        return self._merging.begin(confirmed, sighting) if confirmed else None
