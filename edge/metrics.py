@@ -28,7 +28,7 @@ _PREFIX = "overflight_"
 # What only ever grows while the daemon runs; everything else can also fall.
 _COUNTERS = frozenset(
     {"frames", "rejected", "alerts", "outside_area", "network_sent_bytes", "network_received_bytes"}
-    | {"position_fixes", "position_refused"}
+    | {"position_fixes", "position_marked", "position_refused"}
 )
 # The version of the message's form is no measurement.
 _LEFT_OUT = frozenset({"schema"})

@@ -101,6 +101,8 @@ def _health_lines(health: HealthMessage) -> list[str]:
 
 
 def _position_line(name: str, position: PositionHealth) -> str:
-    state = "connected" if position.connected else f"not connected ({position.reason or 'unknown reason'})"
+    reason = "" if position.reason is None else f" ({position.reason})"
+    state = f"{'connected' if position.connected else 'not connected'}{reason}"
+    marked = "".join(f", of which {count} {mark}" for mark, count in position.marked.items())
     refused = ", ".join(f"{count} {reason}" for reason, count in position.refused.items())
-    return f"position  {name}: {state}, {position.fixes} fixes, {f'refused: {refused}' if refused else 'none refused'}"
+    return f"position  {name}: {state}, {position.fixes} fixes{marked}, {f'refused: {refused}' if refused else 'none refused'}"
