@@ -96,10 +96,6 @@ class CameraConfig(_Section, frozen=True):
     ] = -90.0
     mount_roll_deg: Annotated[float, Meta(description="right side down", ge=-180, le=180)] = 0.0
 
-    def __post_init__(self) -> None:
-        if len(self.distortion) not in {0, 4, 5}:
-            raise ValueError("camera.distortion: expected k1, k2, p1, p2 and, if known, k3, or nothing")
-
 
 class ModelConfig(_Section, frozen=True):
     """What classifies."""
@@ -149,10 +145,6 @@ class TriageConfig(_Section, frozen=True):
     area: Annotated[
         str, Meta(description="GeoJSON file: alerts only from within its polygons, or where the position is unknown")
     ] = ""
-
-    def __post_init__(self) -> None:
-        if self.confirm is not None and self.confirm[0] > self.confirm[1]:
-            raise ValueError(f"triage.confirm: expected [k, n] with k at most n, got {list(self.confirm)}")
 
 
 CommandName = Literal["set_threshold", "pause", "resume", "snapshot", "resend", "rollback_model"]
@@ -236,6 +228,10 @@ class Config(_Section, frozen=True):
 
     def __post_init__(self) -> None:
         broker_address(self.uplink.url)
+        if len(self.camera.distortion) not in {0, 4, 5}:
+            raise ValueError("camera.distortion: expected k1, k2, p1, p2 and, if known, k3, or nothing")
+        if self.triage.confirm is not None and self.triage.confirm[0] > self.triage.confirm[1]:
+            raise ValueError(f"triage.confirm: expected [k, n] with k at most n, got {list(self.triage.confirm)}")
         if bool(self.uplink.certificate_file) != bool(self.uplink.key_file):
             raise ValueError("uplink.certificate_file and uplink.key_file: expected both or neither")
         if self.uplink.password_file and not self.uplink.username_file:

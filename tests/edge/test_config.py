@@ -208,7 +208,7 @@ def test_unknown_section_suggests_the_nearest(write: Write) -> None:
 def test_unknown_key_that_is_near_to_none_lists_what_is_allowed(write: Write) -> None:
     message = refusal(write("triage: {wxyz: 1}"))
 
-    assert message == "triage.wxyz: unknown key; allowed are threshold"
+    assert message == "triage.wxyz: unknown key; allowed are threshold, merge_m, merge_s, confirm, area"
 
 
 def test_unknown_section_that_is_near_to_none_lists_the_sections(write: Write) -> None:
@@ -496,10 +496,26 @@ def everything_changed() -> Config:
                 "settle_s": 0.25,
                 "incomplete_s": 7,
                 "rescan_s": 1e-3,
+                "name_time": "%Y: %m",
+                "tiles": "2x3",
+                "tile_overlap": 0,
+                "max_tiles": 7,
                 "max_bytes": 2**40,
                 "max_pixels": 1,
             },
-            "position": {"sources": [r"filename:(?P<longitude>-?\d+)_(?P<latitude>-?\d+)", "fixed:-1,2", "exif"]},
+            "position": {
+                "sources": [r"filename:(?P<longitude>-?\d+)_(?P<latitude>-?\d+)", "fixed:-1,2", "exif"],
+                "max_age_s": 0.5,
+                "max_speed_m_s": 12,
+                "terrain": "N29W096.hgt",
+            },
+            "camera": {
+                "horizontal_fov_deg": 62.2,
+                "distortion": [0.1, -0.2, 0, 1e-3],
+                "mount_yaw_deg": 90,
+                "mount_pitch_deg": -45,
+                "mount_roll_deg": 180,
+            },
             "model": {
                 "store": "",
                 "trusted_keys": "0x10",
@@ -511,7 +527,7 @@ def everything_changed() -> Config:
                 "trial_s": 2,
                 "cache": "~",
             },
-            "triage": {"threshold": 0.123456789},
+            "triage": {"threshold": 0.123456789, "merge_m": 15, "merge_s": 5, "confirm": [2, 3], "area": "area.geojson"},
             "uplink": {
                 "url": "mqtts://[::1]:8884",
                 "protocol": "3.1.1",
@@ -594,3 +610,20 @@ def test_whatever_a_file_holds_is_taken_or_refused_in_one_line(content: Any) -> 
         build(content, "file", NO_VARIABLES)
     except ConfigError as error:
         one_line(error)
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("camera: {distortion: [1, 2, 3]}", "camera.distortion: expected k1, k2, p1, p2 and, if known, k3, or nothing"),
+        ("triage: {confirm: [3, 2]}", "triage.confirm: expected [k, n] with k at most n, got [3, 2]"),
+        ("triage: {confirm: [0, 2]}", "triage.confirm: expected int >= 1"),
+        ("triage: {confirm: 2}", "triage.confirm: expected array"),
+        ("capture: {tiles: 2*3}", "capture.tiles: expected"),
+        ("capture: {tiles: 0x3}", "capture.tiles: expected"),
+        ("camera: {horizontal_fov_deg: 180}", "camera.horizontal_fov_deg: expected"),
+        ("position: {max_speed_m_s: 0}", "position.max_speed_m_s: expected"),
+    ],
+)
+def test_what_position_and_triage_cannot_take_is_refused_with_what_they_can(write: Write, text: str, reason: str) -> None:
+    assert refusal(write(text)).startswith(reason)
