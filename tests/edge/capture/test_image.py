@@ -29,7 +29,7 @@ SERVE_PX = (128, 128)
 MAX_PIXELS = 100_000_000
 
 ORIENTATION, EXIF_IFD, GPS_IFD = 0x0112, 0x8769, 0x8825
-ORIGINAL, OFFSET_ORIGINAL, GPS_TIME, GPS_DATE = 0x9003, 0x9011, 7, 29
+ORIGINAL, OFFSET_ORIGINAL, SUBSECOND_ORIGINAL, GPS_TIME, GPS_DATE = 0x9003, 0x9011, 0x9291, 7, 29
 
 # Four plain quarters, so that any turn or mirroring shows, in colours that no codec changes much.
 QUARTERS = np.zeros((80, 120, 3), np.uint8)
@@ -356,6 +356,21 @@ def test_capture_time_is_the_gps_time_and_not_the_clock_of_the_camera() -> None:
 def test_capture_time_without_gps_is_the_original_time_with_its_offset() -> None:
     exif = {ORIGINAL: "2024:05:06 01:08:09", OFFSET_ORIGINAL: "+05:30"}
     assert time_of(exif=exif) == datetime(2024, 5, 5, 19, 38, 9, tzinfo=UTC)
+
+
+def test_capture_time_has_the_fraction_of_the_original_time_where_the_gps_stamp_is_a_whole_second() -> None:
+    gps = {GPS_DATE: "2024:05:05", GPS_TIME: gps_clock(19, 38, 10)}
+    exif = {ORIGINAL: "2024:05:06 01:08:09", OFFSET_ORIGINAL: "+05:30", SUBSECOND_ORIGINAL: "375"}
+
+    assert time_of(gps=gps, exif=exif) == datetime(2024, 5, 5, 19, 38, 9, 375_000, UTC)
+    assert time_of(gps=gps, exif=exif | {ORIGINAL: "2024:05:06 01:08:03"}) == datetime(2024, 5, 5, 19, 38, 10, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(("fraction", "microsecond"), [("5", 500_000), ("050 ", 50_000), ("x", 0), ("", 0)])
+def test_capture_time_has_fractions_as_far_as_they_are_any(fraction: str, microsecond: int) -> None:
+    exif = {ORIGINAL: "2024:05:06 01:08:09", OFFSET_ORIGINAL: "+05:30", SUBSECOND_ORIGINAL: fraction}
+
+    assert time_of(exif=exif) == datetime(2024, 5, 5, 19, 38, 9, microsecond, UTC)
 
 
 def test_capture_time_falls_back_on_the_original_time_when_the_gps_date_is_nonsense() -> None:
