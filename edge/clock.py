@@ -21,16 +21,21 @@ from edge.records import Clock as ClockName
 _log = logging.getLogger(__name__)
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-# NTP turns the clock by less between two looks; more is a jump. Chrony slews at 0.1 at most.
-_JUMP_S = 0.05
-_JUMPS_KEPT = 64
+# How the system's clock lies to the monotonic one is noted anew when it has drifted, or was turned, by so much.
+_NOTED_S = 0.02
+# It is turned at a tenth of time's own speed at most (chrony); what is faster was a step.
+_TURN, _STEP_S = 0.1, 0.05
+# Who asks about a file that was written longer ago gets no moment.
+_KEPT_S = 3600.0
 # Readings of a file's time that lie closer do not contradict each other.
 _SAME_S = 0.5
 # The kernel is asked again whether its clock is synchronised.
 _LOOK_S = 1.0
-# GPS time is taken from what came with the smallest delay in so long: clocks of boards drift by a second in three hours.
+# What came with the smallest delay in so long counts: clocks of boards drift by a second in three hours.
 _WINDOW_S = 120.0
-# GPS times that contradict the one in use by more are only believed when so many in a row agree.
+# A clock that was set is noticed when everything of the last while came with so much more delay.
+_SHORT_S, _SET_S, _SET_MESSAGES = 10.0, 0.5, 5
+# GPS times that contradict the one in use by more are only believed when so many in a row agree with each other.
 _DISAGREE_S = 1.0
 _BELIEVED = 5
 
@@ -43,12 +48,12 @@ class SmallestDelay:
     """What lies between two clocks, by those messages from one to the other that were on the way for the shortest time.
 
     A radio or a serial line holds a message up, and never brings it early: the least difference of a while is the nearest to
-    the truth (as NTP's clock filter, RFC 5905, section 10).
+    the truth (as NTP's clock filter, RFC 5905, section 10). Where all come later than they did before, a clock was set.
     """
 
     def __init__(self, window_s: float = _WINDOW_S) -> None:
-        self._window_s = window_s
-        self._differences: deque[tuple[float, float]] = deque()
+        self._smallest = _SlidingMinimum(window_s)
+        self._lately = _SlidingMinimum(_SHORT_S)
 
     def add(self, at_s: float, difference_s: float) -> float:
         """Take a message.
@@ -60,16 +65,49 @@ class SmallestDelay:
         Returns:
             What to add to a time of the sender's clock, for the same moment by the receiver's.
         """
-        while self._differences and self._differences[-1][1] >= difference_s:
-            self._differences.pop()
-        self._differences.append((at_s, difference_s))
-        while self._differences[0][0] < at_s - self._window_s:
-            self._differences.popleft()
-        return self._differences[0][1]
+        smallest_s = self._smallest.add(at_s, difference_s)
+        lately_s = self._lately.add(at_s, difference_s)
+        if lately_s - smallest_s > _SET_S and self._lately.count >= _SET_MESSAGES:
+            self._smallest.clear()
+            return self._smallest.add(at_s, lately_s)
+        return smallest_s
 
     def clear(self) -> None:
         """Forget: one of the clocks was set."""
-        self._differences.clear()
+        self._smallest.clear()
+        self._lately.clear()
+
+
+class _SlidingMinimum:
+    """The least of the values of a while; kept are those that can still become it.
+
+    Attributes:
+        count: How many values there were in that while.
+    """
+
+    def __init__(self, window_s: float) -> None:
+        self._window_s = window_s
+        self._values: deque[tuple[float, float]] = deque()
+        self._times_s: deque[float] = deque()
+
+    @property
+    def count(self) -> int:
+        return len(self._times_s)
+
+    def add(self, at_s: float, value: float) -> float:
+        while self._values and self._values[-1][1] >= value:
+            self._values.pop()
+        self._values.append((at_s, value))
+        self._times_s.append(at_s)
+        while self._values[0][0] < at_s - self._window_s:
+            self._values.popleft()
+        while self._times_s[0] < at_s - self._window_s:
+            self._times_s.popleft()
+        return self._values[0][1]
+
+    def clear(self) -> None:
+        self._values.clear()
+        self._times_s.clear()
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,11 +149,13 @@ class Clock:
         self._ask = synchronised or is_synchronised
         self._lock = threading.Lock()
         now_s = monotonic()
-        self._eras = deque([_Era(0.0, realtime() - now_s)], maxlen=_JUMPS_KEPT)
+        self._ahead_s = realtime() - now_s
+        self._eras = deque([_Era(0.0, self._ahead_s)])
+        self._looked_s = now_s
         self._asked_s, self._is_synchronised = now_s, self._ask()
         self._gps = SmallestDelay()
         self._gps_ahead_s: float | None = None
-        self._doubts = 0
+        self._doubts: list[float] = []
 
     def look(self) -> None:
         """See whether the system's clock was set. To be called about every second, or a jump is noticed late."""
@@ -125,15 +165,17 @@ class Clock:
     def learn(self, gps_utc_s: float, received_s: float) -> None:
         """Take GPS time, seconds since 1970-01-01 UTC, and when it came by the monotonic clock."""
         with self._lock:
-            known = self._gps_ahead_s
-            if known is not None and abs(gps_utc_s - received_s - known) > _DISAGREE_S:
-                self._doubts += 1
-                if self._doubts < _BELIEVED:
+            known, ahead_s = self._gps_ahead_s, gps_utc_s - received_s
+            if known is not None and abs(ahead_s - known) > _DISAGREE_S:
+                if self._doubts and abs(ahead_s - self._doubts[0]) > _DISAGREE_S:
+                    self._doubts.clear()
+                self._doubts.append(ahead_s)
+                if len(self._doubts) < _BELIEVED:
                     return
-                _log.warning("GPS time has changed by %.1f s", gps_utc_s - received_s - known)
+                _log.warning("GPS time has changed by %.1f s", ahead_s - known)
                 self._gps.clear()
-            self._doubts = 0
-            self._gps_ahead_s = -self._gps.add(received_s, received_s - gps_utc_s)
+            self._doubts.clear()
+            self._gps_ahead_s = -self._gps.add(received_s, -ahead_s)
 
     def at(self, monotonic_s: float) -> Moment:
         """A moment of the monotonic clock in UTC, as well as it is known now."""
@@ -148,24 +190,27 @@ class Clock:
             return (utc - _EPOCH).total_seconds() - self._ahead()[0]
 
     def of_file(self, modified_ns: int) -> Moment:
-        """When a file was written, by the modification time that the system's clock of then gave it."""
+        """When a file was written, by the modification time that the system's clock of then gave it.
+
+        No moment of the monotonic clock has one that is older than an hour or than this machine's start, that comes from the
+        future, or that the clock showed twice because it was set back.
+        """
         with self._lock:
             self._look()
-            written_s, now_s = modified_ns / 1e9, self._monotonic()
-            ends = [*(era.since_s for era in list(self._eras)[1:]), now_s]
-            # Between two looks a jump may have been a little earlier.
+            written_s = modified_ns / 1e9
+            by_file = _EPOCH + timedelta(microseconds=modified_ns // 1000)
+            ends = [*(era.since_s for era in list(self._eras)[1:]), self._monotonic()]
+            # Between two looks a step may have been a little earlier.
             found = [
                 written_s - era.ahead_s
                 for era, end in zip(self._eras, ends, strict=True)
-                if era.since_s - _LOOK_S <= written_s - era.ahead_s <= end + _JUMP_S
+                if era.since_s - _LOOK_S <= written_s - era.ahead_s <= end + _STEP_S
             ]
             if not found or max(found) - min(found) > _SAME_S or found[-1] < 0:
-                # Older than this machine's start, from another machine, or written while the clock was set back.
-                return Moment(_EPOCH + timedelta(microseconds=modified_ns // 1000), self._name(), None)
+                return Moment(by_file, self._name(), None)
             moment = self._at(found[-1])
-            if moment.clock == "gps" or len(self._eras) > 1:
-                return moment
-            return Moment(_EPOCH + timedelta(microseconds=modified_ns // 1000), moment.clock, found[-1])
+            is_of_now = abs(written_s - self._ahead_s - found[-1]) <= _NOTED_S
+            return Moment(by_file, moment.clock, found[-1]) if is_of_now and moment.clock != "gps" else moment
 
     def _at(self, monotonic_s: float) -> Moment:
         ahead_s, name = self._ahead()
@@ -178,18 +223,20 @@ class Clock:
         """By how much UTC is ahead of the monotonic clock, and who says so."""
         if not self._is_synchronised and self._gps_ahead_s is not None:
             return self._gps_ahead_s, "gps"
-        return self._eras[-1].ahead_s, self._name()
+        return self._ahead_s, self._name()
 
     def _look(self) -> None:
         now_s = self._monotonic()
-        ahead_s = self._realtime() - now_s
-        last = self._eras[-1]
-        if abs(ahead_s - last.ahead_s) > _JUMP_S:
-            _log.warning("the system's clock was set by %+.3f s", ahead_s - last.ahead_s)
-            self._eras.append(_Era(now_s, ahead_s))
+        self._ahead_s, passed_s = self._realtime() - now_s, now_s - self._looked_s
+        self._looked_s = now_s
+        changed_s = self._ahead_s - self._eras[-1].ahead_s
+        if abs(changed_s) > _NOTED_S:
+            self._eras.append(_Era(now_s, self._ahead_s))
+        if abs(changed_s) > _NOTED_S + _STEP_S + _TURN * passed_s:
+            _log.warning("the system's clock was set by %+.3f s", changed_s)
             self._asked_s = now_s - _LOOK_S
-        else:
-            self._eras[-1] = _Era(last.since_s, ahead_s)
+        while len(self._eras) > 1 and self._eras[1].since_s < now_s - _KEPT_S:
+            self._eras.popleft()
         if now_s - self._asked_s >= _LOOK_S:
             self._asked_s, self._is_synchronised = now_s, self._ask()
 

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import closing
+from datetime import UTC, datetime
 
 from edge.clock import Clock
 from edge.position.provider import ProviderHealth, fix_of
@@ -22,6 +23,8 @@ _log = logging.getLogger(__name__)
 SILENT_S = 10.0
 # Frames are classified within seconds of their exposure; what waits in a folder for longer has lost its track.
 _KEPT_S = 900.0
+# By so much a message can come before its time, where both clocks are right.
+_EARLY_S = 0.1
 _RETRY_MIN_S, _RETRY_MAX_S = 0.5, 30.0
 
 Told = Callable[[str, "str | None"], None]
@@ -66,15 +69,24 @@ class LiveProvider:
         self._placed_s = time.monotonic()
         self._thread.start()
 
-    def close(self) -> None:
-        """Stop to listen; returns within about a second."""
+    def stop(self) -> None:
+        """Stop to listen, soon."""
         self._stopping.set()
+
+    def close(self, within_s: float = 1.0) -> None:
+        """Stop to listen, and wait for the end."""
+        self.stop()
         if self._thread.is_alive():
-            self._thread.join(1.0)
+            self._thread.join(within_s)
 
     def locate(self, frame: Frame) -> Fix | None:
-        """Where the device was at the exposure; None: the track does not know."""
-        exposed_s = self._clock.monotonic_of(frame.captured_at) if frame.exposed_s is None else frame.exposed_s
+        """Where the device was at the exposure; None: the track does not know, or nobody knows when that was."""
+        exposed_s = frame.exposed_s
+        if exposed_s is None:
+            # A file's own time is UTC; that of the file was understood before, as far as it could be.
+            if frame.clock not in {"image", "name"}:
+                return None
+            exposed_s = self._clock.monotonic_of(frame.captured_at)
         place = self._track.at(exposed_s)
         return None if place is None else fix_of(place, self.name, frame.captured_at)
 
@@ -92,6 +104,10 @@ class LiveProvider:
                 reason = "ended"
             except StreamError as error:
                 reason = one_line(error)
+            except Exception as error:  # noqa: BLE001 - it is logged whole and said
+                # A defect, or an error that a library does not tell: it may not cost the positions of months.
+                _log.exception("position %s", printable(self.title))
+                reason = f"{type(error).__name__}: {one_line(error)}"
             self._is_connected = False
             if self._stopping.is_set():
                 return
@@ -126,9 +142,16 @@ class LiveProvider:
                 self._track.refuse(reason)
                 return
             self._clock.learn(report.utc_s, report.received_s)
-        if self._track.add(report):
+        if self._track.add(report, self._measured_s(report)):
             self._placed_s = now_s
             self._tell(None)
+
+    def _measured_s(self, report: Report) -> float | None:
+        """When it was, where the receiver and this machine both know UTC: then no delay is left. None: they do not."""
+        if report.utc_s is None or report.received_s is None or self._clock.at(report.received_s).clock != "system":
+            return None
+        at_s = self._clock.monotonic_of(datetime.fromtimestamp(report.utc_s, UTC))
+        return at_s if -_EARLY_S < report.received_s - at_s <= self._max_age_s else None
 
     def _why_not_now(self, utc_s: float, now_s: float) -> str | None:
         """A receiver may repeat what it knew before it was switched off; only a clock that is right can tell."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 
@@ -24,6 +25,8 @@ from edge.records import Fix, Frame
 from edge.text import printable
 
 _log = logging.getLogger(__name__)
+
+_CLOSE_S = 1.0
 
 _OF_FRAME: dict[str, Callable[[str], Provider]] = {
     "exif": ExifPosition.parse,
@@ -71,9 +74,12 @@ class Locator:
             provider.start()
 
     def close(self) -> None:
-        """Stop to listen."""
+        """Stop to listen; waits for a second at most."""
         for provider in self._tracked:
-            provider.close()
+            provider.stop()
+        deadline_s = time.monotonic() + _CLOSE_S
+        for provider in self._tracked:
+            provider.close(max(0.0, deadline_s - time.monotonic()))
 
     def locate(self, frame: Frame) -> Fix | None:
         """The fix of the first provider that knows, or None. What cannot be a position is refused, counted and logged."""

@@ -58,8 +58,11 @@ class TrackedProvider(Provider, Protocol):
     def start(self) -> None:
         """Begin to listen."""
 
-    def close(self) -> None:
-        """Stop to listen."""
+    def stop(self) -> None:
+        """Stop to listen, soon."""
+
+    def close(self, within_s: float = 1.0) -> None:
+        """Stop to listen, and wait for the end for so long at most."""
 
     def health(self) -> ProviderHealth:
         """How it does."""

@@ -26,10 +26,13 @@ from edge.records import Attitude
 ATTITUDE_AGE_S = 1.0
 # Of two fixes that follow each other closely, noise alone makes a speed.
 _NOISE_M = 10.0
-# So many fixes that agree with each other, and not with the track, are believed: then the track was wrong.
+# So many fixes that agree with each other, and not with the track, for as long as a fix may be old, are believed: then the
+# track was wrong.
 _BELIEVED = 3
 # The clock of a device that goes back by more has begun anew; by less, its messages came in another order.
 _REBOOT_S = 1.0
+# After a silence its clock may have begun anew and be further than before: then it lies otherwise to ours by more than this.
+_SILENCE_S, _OTHERWISE_S = 3.0, 2.0
 
 Value = TypeVar("Value", Position, Attitude)
 
@@ -93,6 +96,7 @@ class Track:
         self._suspects: list[tuple[float, Position]] = []
         self._delay = SmallestDelay()
         self._own_s: float | None = None
+        self._heard: tuple[float, float] | None = None
         self._position_own_s: float | None = None
         self.fixes = 0
         self.marked: Counter[str] = Counter()
@@ -157,13 +161,22 @@ class Track:
         """A device whose clock begins anew has been started again: what it said before has nothing to do with what it says."""
         if report.own_s is None:
             return
-        if self._own_s is not None and report.own_s < self._own_s - _REBOOT_S:
+        if self._own_s is not None and (report.own_s < self._own_s - _REBOOT_S or self._lies_otherwise(report)):
             self._part += 1
             self._delay.clear()
             self._suspects.clear()
             self._position_own_s = None
             self._own_s = report.own_s
         self._own_s = report.own_s if self._own_s is None else max(self._own_s, report.own_s)
+        if report.received_s is not None:
+            self._heard = report.received_s, report.received_s - report.own_s
+
+    def _lies_otherwise(self, report: Report) -> bool:
+        if self._heard is None or report.received_s is None or report.own_s is None:
+            return False
+        heard_s, difference_s = self._heard
+        is_after_silence = report.received_s - heard_s > _SILENCE_S
+        return is_after_silence and abs(report.received_s - report.own_s - difference_s) > _OTHERWISE_S
 
     def _why_not(self, report: Report, position: Position, at_s: float) -> str | None:
         """Why a position is refused; None: it is not."""
@@ -189,9 +202,10 @@ class Track:
         if self._suspects and not self._is_near(*self._suspects[-1], at_s, position):
             self._suspects.clear()
         self._suspects.append((at_s, position))
-        if len(self._suspects) < _BELIEVED:
+        if len(self._suspects) < _BELIEVED or at_s - self._suspects[0][0] < self._max_age_s:
             return True
         self._suspects.clear()
+        self.marked["jump"] += 1
         self._part += 1
         return False
 
@@ -230,7 +244,7 @@ class Track:
         """The position some time after a fix, or before it, by its own speed or that from the fix before."""
         position, part = self._positions.values[index]
         north_m_s, east_m_s = position.north_m_s, position.east_m_s
-        if north_m_s is None or east_m_s is None:
+        if north_m_s is None or east_m_s is None or math.hypot(north_m_s, east_m_s) > self._max_speed_m_s:
             if index == 0 or self._positions.values[index - 1][1] != part:
                 return position
             passed_s = self._positions.times_s[index] - self._positions.times_s[index - 1]

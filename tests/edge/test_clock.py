@@ -155,6 +155,60 @@ def test_one_wrong_gps_time_changes_nothing_and_five_that_agree_do(caplog: pytes
     assert "GPS time has changed by 500.0 s" in caplog.text
 
 
+def test_gps_times_that_contradict_each_other_are_not_believed() -> None:
+    machine = Machine(wrong_by=timedelta(hours=2), synchronised=False)
+    machine.hear_gps(0.0)
+    true_s = machine.true_utc(50).timestamp()
+    for wrong_s in (3600, -7200, 86_400, 500, -100_000, 12, 90):
+        machine.clock.learn(true_s + wrong_s, 50.0)
+
+    assert machine.clock.at(50.0).utc == machine.true_utc(50)
+
+
+@pytest.mark.parametrize("looks_s", [0.5, 1.0])
+def test_a_clock_that_is_turned_slowly_misplaces_no_file_and_is_no_event(
+    looks_s: float, caplog: pytest.LogCaptureFixture
+) -> None:
+    # As chrony does it at its fastest: by a twelfth of a second each second.
+    machine = Machine(wrong_by=timedelta(seconds=-50))
+    machine.pass_time(30)
+    written = []
+    for _ in range(600):
+        written.append((machine.monotonic_s, machine.write_file()))
+        machine.monotonic_s += looks_s
+        machine.wrong_by += timedelta(seconds=looks_s / 12)
+        machine.clock.look()
+
+    for true_s, modified_ns in written:
+        assert machine.clock.of_file(modified_ns).monotonic_s == pytest.approx(true_s, abs=0.1)
+    assert not caplog.records
+
+
+def test_what_was_noted_of_the_clock_is_forgotten_after_an_hour() -> None:
+    machine = Machine()
+    machine.pass_time(30)
+    modified_ns = machine.write_file()
+    machine.wrong_by = timedelta(seconds=20)
+    machine.pass_time(10)
+
+    assert machine.clock.of_file(modified_ns).monotonic_s == pytest.approx(80, abs=1e-2)
+
+    machine.pass_time(3700)
+
+    assert machine.clock.of_file(modified_ns).monotonic_s is None
+    assert len(machine.clock._eras) == 1
+
+
+def test_a_senders_clock_that_is_set_back_is_noticed() -> None:
+    delay = SmallestDelay()
+    for at_s in range(60):
+        delay.add(at_s, 100.0 + at_s % 3 / 10)
+    added = [delay.add(60 + at_s, 101.0 + at_s % 3 / 10) for at_s in range(20)]
+
+    assert added[0] == 100.0
+    assert added[-1] == 101.0
+
+
 def test_utc_and_the_monotonic_clock_are_the_inverse_of_each_other() -> None:
     machine = Machine()
 

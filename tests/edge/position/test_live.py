@@ -13,6 +13,7 @@ import pytest
 from edge.clock import Clock
 from edge.position.live import LiveProvider
 from edge.position.report import Position, Report, StreamError
+from edge.records import Clock as ClockName
 from edge.records import Frame, FrameKey
 from tests.conftest import wait_for
 
@@ -38,9 +39,10 @@ class ScriptedStream:
             self.closed += 1
 
 
-def frame(exposed_s: float | None, captured_at: datetime | None = None) -> Frame:
+def frame(exposed_s: float | None, captured_at: datetime | None = None, clock: ClockName = "system") -> Frame:
     moment = captured_at or datetime(2020, 1, 1, tzinfo=UTC)
-    return Frame(FrameKey("/in", "a.jpg", 1, 1), moment, 8, 8, np.zeros((8, 8, 3), np.uint8), exposed_s=exposed_s)
+    pixels = np.zeros((8, 8, 3), np.uint8)
+    return Frame(FrameKey("/in", "a.jpg", 1, 1), moment, 8, 8, pixels, clock=clock, exposed_s=exposed_s)
 
 
 def provider_of(
@@ -84,9 +86,58 @@ def test_a_frame_with_a_time_of_its_own_is_placed_by_that() -> None:
     wait_for(lambda: provider.health().fixes > 3)
 
     now = datetime.now(UTC)
-    assert provider.locate(frame(None, now)) is not None
-    assert provider.locate(frame(None, now - timedelta(hours=1))) is None
+    assert provider.locate(frame(None, now, "image")) is not None
+    assert provider.locate(frame(None, now, "name")) is not None
+    assert provider.locate(frame(None, now - timedelta(hours=1), "image")) is None
     provider.close()
+
+
+def test_a_file_of_which_nobody_knows_the_moment_has_no_position() -> None:
+    # Its time is one that the clock showed twice, or of before this machine was started.
+    provider = provider_of(ScriptedStream(standing_still), [])
+    provider.start()
+    wait_for(lambda: provider.health().fixes > 3)
+
+    now = datetime.now(UTC)
+    assert [provider.locate(frame(None, now, clock)) for clock in ("system", "gps", "unsynchronised")] == [None] * 3
+    provider.close()
+
+
+def test_an_error_that_nobody_expected_is_said_and_the_stream_opened_again(caplog: pytest.LogCaptureFixture) -> None:
+    def script(opened: int) -> Generator[Report | None, None, None]:
+        if opened == 1:
+            raise RuntimeError("a defect")
+        yield from standing_still()
+
+    told: list[str | None] = []
+    provider = provider_of(ScriptedStream(script), told)
+    provider.start()
+    wait_for(lambda: told == ["RuntimeError: a defect", None])
+    provider.close()
+
+    assert "Traceback" in caplog.text
+
+
+def test_where_both_know_utc_the_delay_of_the_line_is_taken_out() -> None:
+    # Ten metres a second to the north, each fix half a second late.
+    def script(_: int) -> Generator[Report | None, None, None]:
+        while True:
+            time.sleep(0.02)
+            utc_s = time.time() - 0.5
+            place = Position(29.0 + (utc_s - begun_s) * 10 / 110_855, -95.37)
+            yield Report(time.monotonic(), own_s=utc_s, utc_s=utc_s, position=place)
+
+    begun_s = time.time()
+    provider = provider_of(ScriptedStream(script), [], Clock(synchronised=lambda: True))
+    provider.start()
+    wait_for(lambda: provider.health().fixes > 60)
+    exposed_s = time.monotonic() - 0.7
+    fix = provider.locate(frame(exposed_s))
+    provider.close()
+
+    assert fix is not None
+    flown_m = (fix.latitude - 29.0) * 110_855
+    assert flown_m == pytest.approx((exposed_s - time.monotonic() + time.time() - begun_s) * 10, abs=0.5)
 
 
 def test_a_lost_stream_is_said_and_found_again() -> None:

@@ -132,13 +132,43 @@ def test_a_jump_that_no_aircraft_can_make_is_refused_and_counted() -> None:
     assert where(track, 1)[0] == pytest.approx(29.00005)
 
 
-def test_three_fixes_that_agree_with_each_other_are_believed_against_the_track() -> None:
+def test_fixes_that_agree_with_each_other_for_long_enough_are_believed_against_the_track() -> None:
     track = track_of(report(0, 10.0, 10.0), *(report(at_s, 29.0 + at_s / 1e5, -95.0) for at_s in (1, 2, 3, 4)))
 
     assert dict(track.refused) == {"jump": 2}
+    assert dict(track.marked) == {"jump": 1}
     assert where(track, 3.5)[0] == pytest.approx(29.000035)
     # What lies between the wrong place and the right one is no way.
     assert where(track, 1.4) == (10.0, 10.0)
+
+
+@pytest.mark.parametrize("fixes_per_s", [1, 5, 10])
+def test_an_excursion_of_a_second_is_refused_however_many_fixes_it_has(fixes_per_s: int) -> None:
+    track = Track(max_age_s=2, max_speed_m_s=150)
+    for number in range(10 * fixes_per_s):
+        at_s = number / fixes_per_s
+        track.add(report(at_s, 29.05 if 5 <= at_s < 6 else 29.0, -95.0))
+
+    assert dict(track.refused) == {"jump": fixes_per_s}
+    assert where(track, 5.5) == pytest.approx((29.0, -95.0))
+
+
+def test_a_speed_that_no_aircraft_has_carries_it_nowhere() -> None:
+    track = track_of(report(0, 29.0, -95.0, north_m_s=5000.0, east_m_s=0.0))
+
+    assert where(track, 1.9) == (29.0, -95.0)
+
+
+def test_a_reboot_during_a_silence_is_noticed_though_the_clock_is_further_than_before() -> None:
+    track = Track(max_age_s=2, max_speed_m_s=150)
+    for second in range(60):
+        track.add(Report(1000.0 + second, own_s=float(second), position=Position(29.0 + second / 1e4, -95.0)))
+    # Started again at 1070, heard again at 1140.
+    for second in range(70, 90):
+        track.add(Report(1070.0 + second, own_s=float(second), position=Position(29.03, -95.0)))
+
+    assert track.at(1075) is None
+    assert where(track, 1145) == (29.03, -95.0)
 
 
 def test_fast_aircraft_need_another_limit() -> None:
