@@ -135,6 +135,8 @@ def _parse(source: str) -> Provider | Stream:
 
 def _provider(source: str, config: PositionConfig, clock: Clock | None, told: Told) -> Provider | None:
     parsed = _parse(source)
+    if isinstance(parsed, ExifPosition):
+        parsed.max_age_s = config.max_age_s
     if not isinstance(parsed, Stream):
         return parsed
     max_age_s, max_speed_m_s = config.max_age_s, config.max_speed_m_s

@@ -11,17 +11,16 @@ pymavlink is only the parser. Its connections would print, call sys.exit, write 
 from __future__ import annotations
 
 import importlib.util
-import os
 import re
-import stat
 import time
 from collections.abc import Generator
 from contextlib import closing
-from typing import Any, BinaryIO
+from typing import Any
 
 from edge.position.mavlink_link import SerialAddress, TcpAddress, UdpAddress
 from edge.position.mavlink_packets import Packet, Packets
 from edge.position.mavlink_vehicle import MESSAGES, Vehicle
+from edge.position.recorded_file import open_recording
 from edge.position.report import LOOK_S, Report, StreamError
 from edge.position.utc import plausible_utc
 from edge.text import one_line, printable
@@ -99,7 +98,7 @@ def _recorded(path: str) -> Generator[Report | None, None, None]:
     name = printable(path)
     read_bytes = messages = 0
     try:
-        with _open_regular(path) as log:
+        with open_recording(path) as log:
             while True:
                 chunk = log.read(_CHUNK_BYTES)
                 read_bytes += len(chunk)
@@ -115,18 +114,6 @@ def _recorded(path: str) -> Generator[Report | None, None, None]:
                     return
     except OSError as error:
         raise StreamError(f"{name}: {one_line(error)}") from error
-
-
-def _open_regular(path: str) -> BinaryIO:
-    """Open a file to be read; a pipe of that name would be waited for until somebody writes into it.
-
-    Raises:
-        OSError: It cannot be opened.
-        StreamError: It is something else than a file.
-    """
-    if not stat.S_ISREG(os.stat(path).st_mode):
-        raise StreamError(f"{printable(path)}: not a file")
-    return open(path, "rb")
 
 
 def _report(packet: Packet, vehicle: Vehicle, received_s: float | None) -> Report | None:
