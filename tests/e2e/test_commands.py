@@ -36,7 +36,10 @@ def test_every_command_has_help_with_an_example(command: str) -> None:
         ({"triage": {"threshold": "high"}}, "triage.threshold: expected float"),
         ({"uplink": {"url": "http://ground"}}, "uplink.url: expected mqtt://host[:port] or mqtts://host[:port]"),
         ({"capture": {"after": "burn"}}, "capture.after: expected one of keep, move, delete; got 'burn'"),
-        ({"position": {"sources": ["magic"]}}, "position.sources: magic: expected one of exif, filename, fixed, gpsd, gpx, mavlink, nmea"),
+        (
+            {"position": {"sources": ["magic"]}},
+            "position.sources: magic: expected one of exif, filename, fixed, gpsd, gpx, mavlink, nmea",
+        ),
         ({"position": {"sources": ["filename:(x)"]}}, "expected the groups"),
         ({"position": {"sources": ["fixed:91,0"]}}, "latitude 91.0 is not within -90..90"),
     ],
