@@ -149,7 +149,9 @@ class Lane:
             _log.warning("%a: %s", survey.frame.key.name, reason)
         alerts = [alert for triage, seen in by_triage.items() for alert in triage.decide_all(seen)]
         pictures = self._pictures.of_alerts(survey.frame, alerts)
-        self._pictures.keep(survey.frame, self._service.sightings.untold_in(survey.frame))
+        told = {alert.id for alert in alerts}
+        best = self._service.sightings.best_in(survey.frame)
+        self._pictures.keep(survey.frame, [(alert, tile) for alert, tile in best if alert not in told])
         return FrameRecord(
             survey.frame.key,
             rfc3339(survey.frame.captured_at),

@@ -31,7 +31,6 @@ class OpenAlert:
         touched_s: When the last sighting came, by the clock of `Merging`.
         count: How many frames show it.
         told: The count when it was told last; 0: it was not.
-        told_best: Of what it told then.
     """
 
     id: str
@@ -44,7 +43,7 @@ class OpenAlert:
     touched_s: float
     count: int = 1
     told: int = 0
-    told_best: Sighting | None = None
+    told_confidence: float = 0.0
     revision: int = 0
 
     def add(self, sighting: Sighting) -> None:
@@ -60,8 +59,7 @@ class OpenAlert:
     @property
     def is_due(self) -> bool:
         """Whether the ground is to be told now."""
-        told_confidence = 0.0 if self.told_best is None else self.told_best.confidence
-        return self.count >= 2 * self.told or self.best.confidence - told_confidence >= _CLEAR_RISE
+        return self.count >= 2 * self.told or self.best.confidence - self.told_confidence >= _CLEAR_RISE
 
     def is_of(self, place: Place, tile: Tile) -> bool:
         """Whether a sighting there can be one of it.
@@ -87,7 +85,7 @@ class OpenAlert:
             self.last_at if several else None,
             None if latest is best else latest,
         )
-        self.told, self.told_best, self.revision = self.count, self.best, self.revision + 1
+        self.told, self.told_confidence, self.revision = self.count, self.best.confidence, self.revision + 1
         return alert
 
 
@@ -175,12 +173,12 @@ class Merging:
         self._untold.pop(alert.id, None)
         return alert.tell()
 
-    def untold_in(self, frame: Frame) -> list[tuple[str, Tile]]:
-        """Alerts that a frame shows best, which is not told yet, and in which of its tiles."""
+    def best_in(self, frame: Frame) -> list[tuple[str, Tile]]:
+        """Alerts that may be updated and that a frame shows best, and in which of its tiles."""
         return [
             (alert.id, alert.best.observation.tile)
-            for alert in self._untold.values()
-            if alert.best is not alert.told_best and alert.best.observation.frame.key == frame.key
+            for alert in self._open.values()
+            if alert.best.observation.frame.key == frame.key
         ]
 
     def due_s(self) -> float | None:

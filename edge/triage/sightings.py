@@ -73,10 +73,10 @@ class Sightings:
             told = (self._merging.tell_if_due(alert) for alert in touched.values())
             return tuple(alert for alert in told if alert is not None)
 
-    def untold_in(self, frame: Frame) -> list[tuple[str, Tile]]:
-        """Alerts that a frame shows best, which the ground is told later, and in which of its tiles."""
+    def best_in(self, frame: Frame) -> list[tuple[str, Tile]]:
+        """Alerts that may be told again and that a frame shows best, as far as is known now, and in which of its tiles."""
         with self._lock:
-            return self._merging.untold_in(frame)
+            return self._merging.best_in(frame)
 
     def due_s(self) -> float | None:
         """Seconds until `close_due` has something to tell; None: there is nothing."""

@@ -78,7 +78,7 @@ def test_each_revision_is_followed_by_a_picture_of_what_it_tells() -> None:
         frame = frame_of(str(number), (round(255 * share), 0))
         told = triage.decide_all([replace(seen(frame, share=share), fix=FIX)])
         follow(told, pictures.of_alerts(frame, told))
-        pictures.keep(frame, sightings.untold_in(frame))
+        pictures.keep(frame, [] if told else sightings.best_in(frame))
     last = sightings.flush()
     follow(last, pictures.kept(last))
 
