@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import calendar
 import itertools
+import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,7 +24,7 @@ from numpy.typing import NDArray
 
 from bench.machine import describe_machine
 from edge.capture.xmp import read_xmp
-from edge.config import CameraConfig, PositionConfig
+from edge.config import CameraConfig, ConfigError, PositionConfig
 from edge.position import Locator
 from edge.position.exif import ExifPosition
 from edge.position.footprint import View, view_of
@@ -42,6 +43,11 @@ _TOLERANCE_PX = 6.0
 _LEAST_MATCHES = 20
 # Smaller, leaves and grass look the same in two photos; larger, they do not.
 _MATCHING_WIDTH_PX = 1000
+_SUFFIXES = frozenset({".jpg", ".jpeg"})
+
+
+class UnusableError(Exception):
+    """Nothing can be measured with these photos; the message is the reason, in one line."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,9 +83,13 @@ class Pair:
 
 
 def drone_photos(folder: Path) -> list[Photo]:
-    """Photos with everything in EXIF and XMP."""
+    """Photos with everything in EXIF and XMP.
+
+    Raises:
+        UnusableError: There are none, or one of them lacks something.
+    """
     photos = []
-    for file in sorted(folder.glob("*.JPG")):
+    for file in _files(folder):
         content = file.read_bytes()
         with file.open("rb") as opened:
             exif = exifread.process_file(opened, details=False)
@@ -88,8 +98,13 @@ def drone_photos(folder: Path) -> list[Photo]:
 
 
 def flight_photos(folder: Path) -> list[Photo]:
-    """Photos that are named by their time, with position and attitude from the autopilot's log."""
-    files = sorted(folder.glob("*.jpg"))
+    """Photos that are named by their time, with position and attitude from the autopilot's log.
+
+    Raises:
+        UnusableError: There are none, or one of them lacks something.
+        ConfigError: The log cannot be read.
+    """
+    files = _files(folder)
     locator = Locator.from_config(PositionConfig(sources=[f"mavlink:{folder / 'flight.tlog'}"]))
     photos = []
     for file in files:
@@ -98,10 +113,17 @@ def flight_photos(folder: Path) -> list[Photo]:
     return photos
 
 
+def _files(folder: Path) -> list[Path]:
+    found = sorted(file for file in folder.glob("*") if file.suffix.lower() in _SUFFIXES)
+    if not found:
+        raise UnusableError(f"{folder}: no photos, expected files ending in {' or '.join(sorted(_SUFFIXES))}")
+    return found
+
+
 def _frame(file: Path, exif: dict[str, object], xmp: dict[str, str]) -> Frame:
     pixels = cv2.imread(str(file), cv2.IMREAD_GRAYSCALE | cv2.IMREAD_IGNORE_ORIENTATION)
     if pixels is None:
-        raise SystemExit(f"{file}: not an image")
+        raise UnusableError(f"{file}: not an image")
     name = file.stem
     is_time = name[:16].isdigit()
     seconds = calendar.timegm(time.strptime(name[:14], "%Y%m%d%H%M%S")) + int(name[14:16]) / 100 if is_time else 0.0
@@ -111,10 +133,13 @@ def _frame(file: Path, exif: dict[str, object], xmp: dict[str, str]) -> Frame:
 
 
 def _photo(frame: Frame, fix: Fix | None, config: CameraConfig, file: Path) -> Photo:
-    known = fix or ExifPosition().locate(frame)
+    try:
+        known = fix or ExifPosition().locate(frame)
+    except ValueError as error:
+        raise UnusableError(f"{file}: {error}") from error
     view = None if known is None else view_of(frame, known, config)
     if known is None or view is None:
-        raise SystemExit(f"{file}: position, height, angles or lens are not known")
+        raise UnusableError(f"{file}: position, height, angles or lens are not known")
     scale = max(frame.width / _MATCHING_WIDTH_PX, 1.0)
     size = round(frame.width / scale), round(frame.height / scale)
     grey = cv2.resize(frame.pixels, size, interpolation=cv2.INTER_AREA)
@@ -124,12 +149,18 @@ def _photo(frame: Frame, fix: Fix | None, config: CameraConfig, file: Path) -> P
 
 
 def compare(photos: Sequence[Photo]) -> list[Pair]:
-    """All pairs of photos that overlap."""
+    """All pairs of photos that overlap.
+
+    Raises:
+        UnusableError: None do.
+    """
     sift, matcher = cv2.SIFT_create(8000), cv2.BFMatcher()
     features = [sift.detectAndCompute(photo.pixels, None) for photo in photos]
     pairs = []
     for first, second in itertools.combinations(range(len(photos)), 2):
         (points, words), (other_points, other_words) = features[first], features[second]
+        if min(len(points), len(other_points)) < _LEAST_MATCHES:
+            continue
         candidates = matcher.knnMatch(words, other_words, k=2)
         good = [best for best, next_best in candidates if best.distance < _RATIO * next_best.distance]
         if len(good) < _LEAST_MATCHES:
@@ -141,6 +172,8 @@ def compare(photos: Sequence[Photo]) -> list[Pair]:
         chosen = np.flatnonzero(agree) if agree is not None else np.array([], int)
         if len(chosen) >= _LEAST_MATCHES:
             pairs.append(_pair(photos[first], photos[second], here[chosen], there[chosen]))
+    if not pairs:
+        raise UnusableError(f"no two of {len(photos)} photos show the same ground")
     return pairs
 
 
@@ -175,19 +208,29 @@ def _print(title: str, photos: Sequence[Photo], pairs: Sequence[Pair]) -> float:
     return apart_m
 
 
-def main() -> int:
-    """Measure and print tables; 1 if the floor is missed."""
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure and print tables; 1 if the floor is missed, 2 if there is nothing to measure with."""
     parser = argparse.ArgumentParser(description="measures where footprints put the same ground")
     parser.add_argument("--data", type=Path, default=Path("../shared/data"), help="(default: %(default)s)")
     parser.add_argument("--photos", type=Path, help="other photos of a drone, that overlap (default: drone-photos of the data)")
-    arguments = parser.parse_args()
-    print(describe_machine())
-    photos = drone_photos(arguments.photos or arguments.data / "drone-photos")
-    apart_m = _print("drone photos", photos, compare(photos))
-    if arguments.photos is None:
-        photos = flight_photos(arguments.data / "flight")
-        _print("flight, camera fixed to the aircraft", photos, compare(photos))
+    given = parser.parse_args(arguments)
+    try:
+        apart_m = _measure(given.data, given.photos)
+    except (UnusableError, ConfigError) as error:
+        print(error, file=sys.stderr)
+        return 2
     return int(apart_m > FLOOR_M)
+
+
+def _measure(data: Path, others: Path | None) -> float:
+    """Print tables; what is compared with the floor."""
+    print(describe_machine())
+    photos = drone_photos(others or data / "drone-photos")
+    apart_m = _print("drone photos", photos, compare(photos))
+    if others is None:
+        photos = flight_photos(data / "flight")
+        _print("flight, camera fixed to the aircraft", photos, compare(photos))
+    return apart_m
 
 
 if __name__ == "__main__":

@@ -11,9 +11,7 @@ import errno
 import io
 import logging
 import os
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -33,9 +31,6 @@ os.environ.setdefault("OPENCV_LOG_LEVEL", "OFF")
 import cv2  # noqa: E402
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp"})
-
-# A GPS stamp without a fraction may be of the second before or after.
-_SAME_TIME = timedelta(seconds=1.5)
 
 _REDUCED = {2: cv2.IMREAD_REDUCED_COLOR_2, 4: cv2.IMREAD_REDUCED_COLOR_4, 8: cv2.IMREAD_REDUCED_COLOR_8}
 
@@ -128,40 +123,6 @@ def decode(content: bytes, serve_px: tuple[int, int], max_pixels: int) -> Decode
     """Look into an image file and decode it; raises as `open_image` and `EncodedImage.decode`."""
     image = open_image(content, max_pixels)
     return Decoded(image.decode(serve_px), image.width, image.height, image.exif)
-
-
-def capture_time(exif: Mapping[str, Any]) -> datetime | None:
-    """When the shutter opened, by EXIF: the GPS time stamp, else the original time if its offset from UTC is given.
-
-    A time without an offset is some local time; which one, nothing tells. GPS stamps mostly are whole seconds: where the
-    original time is the same one with a fraction, it is the better one.
-    """
-    by_gps, original = _gps_time(exif), _original_time(exif)
-    if by_gps is not None and original is not None and original.microsecond:
-        return original if abs(by_gps - original) <= _SAME_TIME else by_gps
-    return by_gps if by_gps is not None else original
-
-
-def _gps_time(exif: Mapping[str, Any]) -> datetime | None:
-    try:
-        day, clock = exif["GPS GPSDate"].values, exif["GPS GPSTimeStamp"].values
-        start = datetime.strptime(day, "%Y:%m:%d").replace(tzinfo=UTC)
-        hours, minutes, seconds = (float(part) for part in clock)
-        if not (0 <= hours < 24 and 0 <= minutes < 60 and 0 <= seconds < 61):
-            return None
-        return start + timedelta(hours=hours, minutes=minutes, seconds=seconds)
-    except (KeyError, ValueError, TypeError, ZeroDivisionError, OverflowError):
-        return None
-
-
-def _original_time(exif: Mapping[str, Any]) -> datetime | None:
-    try:
-        text = exif["EXIF DateTimeOriginal"].values + exif["EXIF OffsetTimeOriginal"].values
-        at = datetime.strptime(text, "%Y:%m:%d %H:%M:%S%z").astimezone(UTC)
-    except (KeyError, ValueError, TypeError, OverflowError):
-        return None
-    fraction = str(getattr(exif.get("EXIF SubSecTimeOriginal"), "values", "")).strip("\0 ")
-    return at + timedelta(seconds=float(f"0.{fraction}")) if fraction.isascii() and fraction.isdigit() else at
 
 
 def _decode(content: bytes, header: Header, factor: int) -> Image:

@@ -8,9 +8,9 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from edge.capture.image import capture_time
 from edge.clock import Moment
 from edge.config import ConfigError
+from edge.exif_time import capture_time
 from edge.records import FrameKey
 from edge.text import one_line
 

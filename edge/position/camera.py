@@ -2,6 +2,7 @@
 
 Where the focal length comes from, the first that is known: the field of view in the configuration, a calibration in XMP, and
 EXIF's focal length with the size of the sensor, with its pixels per millimetre, or as the equivalent of a 35 mm film camera.
+What the image says is about the photo as it was taken: if EXIF shows that it was cut or turned since, none of it holds.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import logging
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -67,11 +69,19 @@ def camera_of(frame: Frame, config: CameraConfig) -> Camera | None:
     """The camera that took a frame; None if nothing is known of its lens."""
     if config.horizontal_fov_deg is not None:
         return _from_field_of_view(frame, config.horizontal_fov_deg, tuple(config.distortion))
+    scale = _scale_of_exif(frame)
+    if scale is None:
+        _log.warning("%a: was cut or turned since it was taken: its lens is not known", frame.key.name)
+        return None
     camera = None
-    ways: tuple[Callable[[Frame], Camera | None], ...] = (_from_dewarp_data, _from_calibration, _from_exif)
+    ways: tuple[Callable[[], Camera | None], ...] = (
+        partial(_from_dewarp_data, frame, scale),
+        partial(_from_calibration, frame),
+        partial(_from_exif, frame, scale),
+    )
     for way in ways:
         try:
-            camera = way(frame)
+            camera = way()
         except ValueError as error:
             _log.warning("%a: a part of the XMP is passed over: %s", frame.key.name, printable(str(error)))
         if camera is not None:
@@ -93,11 +103,10 @@ def _from_field_of_view(frame: Frame, horizontal_fov_deg: float, distortion: tup
     return Camera(frame.width / 2 / float(seen), frame.width / 2, frame.height / 2, distortion)
 
 
-def _from_dewarp_data(frame: Frame) -> Camera | None:
+def _from_dewarp_data(frame: Frame, scale: float) -> Camera | None:
     """DJI Terra's calibration: "date;fx,fy,cx,cy,k1,k2,p1,p2,k3", pixels, the centre from that of the photo."""
     text = frame.xmp.get("DewarpData", "").rpartition(";")[2]
-    scale = _scale_of_exif(frame)
-    if not text or scale is None:
+    if not text:
         return None
     try:
         focal, _, right, down, *distortion = (float(part) for part in text.split(","))
@@ -125,8 +134,8 @@ def _from_calibration(frame: Frame) -> Camera | None:
     return Camera(focal * scale * _zoom(frame), frame.width / 2, frame.height / 2)
 
 
-def _from_exif(frame: Frame) -> Camera | None:
-    focal_px = _focal_by_sensor(frame) or _focal_by_resolution(frame) or _focal_by_film(frame)
+def _from_exif(frame: Frame, scale: float) -> Camera | None:
+    focal_px = _focal_by_sensor(frame) or _focal_by_resolution(frame, scale) or _focal_by_film(frame)
     return Camera(focal_px, frame.width / 2, frame.height / 2) if focal_px else None
 
 
@@ -138,12 +147,12 @@ def _focal_by_sensor(frame: Frame) -> float | None:
     return focal_mm * max(frame.width / area_mm[0], frame.height / area_mm[1]) * _zoom(frame)
 
 
-def _focal_by_resolution(frame: Frame) -> float | None:
+def _focal_by_resolution(frame: Frame, scale: float) -> float | None:
     focal_mm = exif_number(frame.exif, "EXIF FocalLength")
     per_unit = exif_number(frame.exif, "EXIF FocalPlaneXResolution")
     unit = exif_number(frame.exif, "EXIF FocalPlaneResolutionUnit")
-    mm, scale = _MM_PER_UNIT.get(int(unit) if unit else 2), _scale_of_exif(frame)
-    if focal_mm is None or per_unit is None or mm is None or scale is None:
+    mm = _MM_PER_UNIT.get(int(unit) if unit else 2)
+    if focal_mm is None or per_unit is None or mm is None:
         return None
     return focal_mm * per_unit / mm * scale * _zoom(frame)
 

@@ -1,4 +1,4 @@
-"""Position from the name of a frame, by a regular expression."""
+"""Position from the name of a frame, by a regular expression: of pictures that are named by the place that they show."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class FilenamePosition:
         return cls(pattern)
 
     def locate(self, frame: Frame) -> Fix | None:
-        """The position that the name says; None if the expression is not found in it.
+        """The place of the ground that the name says; None if the expression is not found in it.
 
         Raises:
             ValueError: A group is no number, or the numbers are no place.
@@ -46,4 +46,4 @@ class FilenamePosition:
             return None
         latitude, longitude = float(match["latitude"]), float(match["longitude"])
         check_coordinates(latitude, longitude)
-        return Fix(latitude, longitude, self.name, frame.captured_at)
+        return Fix(latitude, longitude, self.name, frame.captured_at, is_of_ground=True)

@@ -146,7 +146,8 @@ def view_of(frame: Frame, fix: Fix, config: CameraConfig, terrain: Terrain | Non
     """
     if fix.is_of_ground or (fix.latitude == 0 and fix.longitude == 0):
         return None
-    turned, camera = _turned(fix, config), camera_of(frame, config)
+    turned = _turned(fix, config)
+    camera = None if turned is None else camera_of(frame, config)
     if turned is None or camera is None:
         return None
     corners = np.array([(0, 0), (frame.width, 0), (frame.width, frame.height), (0, frame.height)], np.float64)

@@ -12,6 +12,7 @@ from contextlib import closing
 from typing import TYPE_CHECKING
 from xml.etree.ElementTree import ParseError
 
+from edge.position.recorded_file import open_recording
 from edge.position.report import Position, Report, StreamError
 from edge.position.utc import plausible_utc, seconds_of
 from edge.text import one_line, printable
@@ -44,7 +45,8 @@ class GpxStream:
         """Read the file to its end; see `Stream.reports`.
 
         Raises:
-            StreamError: It cannot be read, is no XML, or no GPX, or has a DTD, which GPX has not.
+            StreamError: It cannot be read, is larger than `MAX_RECORDING_BYTES`, is no XML, or no GPX, or has a DTD, which
+                GPX has not.
         """
         from defusedxml import DefusedXmlException
 
@@ -65,7 +67,7 @@ class GpxStream:
 
         ancestors: list[Element] = []
         point: Element | None = None
-        with open(self._path, "rb") as file:
+        with open_recording(self._path) as file:
             for event, element in iterparse(file, events=("start", "end"), forbid_dtd=True):
                 if event == "start":
                     if not ancestors and _local_name(element) != "gpx":

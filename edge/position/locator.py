@@ -51,7 +51,7 @@ class Locator:
         ]
         self._lock = threading.Lock()
         self._fixes: Counter[str] = Counter()
-        self._marked: Counter[str] = Counter()
+        self._twodimensional: Counter[str] = Counter()
         self._refused: Counter[str] = Counter()
 
     @classmethod
@@ -94,20 +94,22 @@ class Locator:
             if fix is not None:
                 with self._lock:
                     self._fixes[provider.name] += 1
+                    self._twodimensional[provider.name] += fix.is_2d
                 return fix
         return None
 
     def health(self) -> dict[str, ProviderHealth]:
         """How the providers do, by how the config writes them; those that look at the frame by their name."""
         with self._lock:
-            fixes, refused = dict(self._fixes), dict(self._refused)
+            fixes, flat, refused = dict(self._fixes), dict(self._twodimensional), dict(self._refused)
         health: dict[str, ProviderHealth] = {}
         for provider in self._providers:
             if isinstance(provider, LiveProvider | RecordedProvider):
                 health[printable(provider.title)] = provider.health()
             else:
+                marked = {"2D": flat[provider.name]} if flat.get(provider.name) else {}
                 unusable = {"unusable": refused[provider.name]} if provider.name in refused else {}
-                health[provider.name] = ProviderHealth(fixes=fixes.get(provider.name, 0), refused=unusable)
+                health[provider.name] = ProviderHealth(fixes=fixes.get(provider.name, 0), marked=marked, refused=unusable)
         return health
 
 
@@ -135,6 +137,8 @@ def _parse(source: str) -> Provider | Stream:
 
 def _provider(source: str, config: PositionConfig, clock: Clock | None, told: Told) -> Provider | None:
     parsed = _parse(source)
+    if isinstance(parsed, ExifPosition):
+        parsed.max_age_s = config.max_age_s
     if not isinstance(parsed, Stream):
         return parsed
     max_age_s, max_speed_m_s = config.max_age_s, config.max_speed_m_s

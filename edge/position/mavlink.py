@@ -2,8 +2,9 @@
 
 Nothing is ever sent: no heartbeat, no request. The autopilot must be set to send GLOBAL_POSITION_INT, ATTITUDE, GPS_RAW_INT
 and SYSTEM_TIME on this link by itself (ArduPilot: SRx_POSITION, SRx_EXTRA1, SRx_EXT_STAT and SRx_EXTRA3; five a second and
-more for the first two), or a ground station on the same link must ask for them. Signatures are not verified: a link that
-others can write to must be protected otherwise.
+more for the first two, one for the others), or a ground station on the same link must ask for them. Without GPS_RAW_INT no
+position is believed: it alone says whether there is a fix. Signatures are not verified: a link that others can write to must
+be protected otherwise.
 
 pymavlink is only the parser. Its connections would print, call sys.exit, write into the environment and send heartbeats.
 """
@@ -11,17 +12,16 @@ pymavlink is only the parser. Its connections would print, call sys.exit, write 
 from __future__ import annotations
 
 import importlib.util
-import os
 import re
-import stat
 import time
 from collections.abc import Generator
 from contextlib import closing
-from typing import Any, BinaryIO
+from typing import Any
 
 from edge.position.mavlink_link import SerialAddress, TcpAddress, UdpAddress
 from edge.position.mavlink_packets import Packet, Packets
 from edge.position.mavlink_vehicle import MESSAGES, Vehicle
+from edge.position.recorded_file import open_recording
 from edge.position.report import LOOK_S, Report, StreamError
 from edge.position.utc import plausible_utc
 from edge.text import one_line, printable
@@ -75,7 +75,7 @@ class MavlinkStream:
                     received_s = time.monotonic()
                     sender, data = read
                     for packet in _packets_of(senders, sender).feed(data):
-                        report = _report(packet, self._vehicle, received_s)
+                        report = _report(packet, self._vehicle, received_s, sender)
                         if report is not None:
                             yield report
                             told_s = time.monotonic()
@@ -99,7 +99,7 @@ def _recorded(path: str) -> Generator[Report | None, None, None]:
     name = printable(path)
     read_bytes = messages = 0
     try:
-        with _open_regular(path) as log:
+        with open_recording(path) as log:
             while True:
                 chunk = log.read(_CHUNK_BYTES)
                 read_bytes += len(chunk)
@@ -117,22 +117,10 @@ def _recorded(path: str) -> Generator[Report | None, None, None]:
         raise StreamError(f"{name}: {one_line(error)}") from error
 
 
-def _open_regular(path: str) -> BinaryIO:
-    """Open a file to be read; a pipe of that name would be waited for until somebody writes into it.
-
-    Raises:
-        OSError: It cannot be opened.
-        StreamError: It is something else than a file.
-    """
-    if not stat.S_ISREG(os.stat(path).st_mode):
-        raise StreamError(f"{printable(path)}: not a file")
-    return open(path, "rb")
-
-
-def _report(packet: Packet, vehicle: Vehicle, received_s: float | None) -> Report | None:
+def _report(packet: Packet, vehicle: Vehicle, received_s: float | None, sender: Any = None) -> Report | None:
     if packet.refused is not None:
         return Report(received_s, refused=packet.refused)
-    return None if packet.message is None else vehicle.report(packet.message, received_s)
+    return None if packet.message is None else vehicle.report(packet.message, received_s, sender)
 
 
 def _source(argument: str) -> UdpAddress | TcpAddress | SerialAddress | str:

@@ -10,6 +10,7 @@ import errno
 import os
 import select
 import socket
+import termios
 import time
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -193,7 +194,8 @@ class SerialAddress:
 
         try:
             port = serial.Serial(self.device, self.baud, exclusive=True)
-        except (OSError, ValueError) as error:
+        # pyserial passes on what the terminal says when the device is unplugged meanwhile, which is no OSError.
+        except (OSError, ValueError, termios.error) as error:
             raise StreamError(f"{printable(self.device)}: {_serial_reason(error)}") from error
         return _SerialLink(printable(self.device), port)
 
@@ -222,7 +224,7 @@ class _SerialLink:
 
 def _serial_reason(error: Exception) -> str:
     """pyserial's text names the device and the call; the system's own reason is enough."""
-    number = getattr(error, "errno", None)
+    number = error.args[0] if isinstance(error, termios.error) else getattr(error, "errno", None)
     if number == errno.EAGAIN:
         return "another program uses it"
     return os.strerror(number) if number else one_line(error)

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Hashable
+from dataclasses import dataclass, replace
 from typing import Any
 
+from edge.position.mavlink_clock import AutopilotClock
 from edge.position.mavlink_gimbal import GIMBAL_MESSAGES, Gimbal, checked_attitude
 from edge.position.report import Position, Report
 from edge.position.utc import plausible_utc
@@ -25,96 +28,122 @@ _ACCURACY_UNKNOWN = (0, 0xFFFF_FFFF)
 _HEADING_AGE_S = 1.0
 """A heading that was told longer ago is not the one of now."""
 
-_REBOOT_S = 1.0
-"""Messages overtake each other by less than this; a clock that goes back by more has started again."""
+_GPS_WORD_AGE_S = 5.0
+"""Autopilots send GPS_RAW_INT every second; a receiver that is silent for longer vouches for nothing."""
+
+_LEFT_S = 10.0
+"""An autopilot says every second that it is there; who is silent for longer may go on from another address."""
 
 
-class BootClock:
-    """Seconds since the autopilot's boot from its milliseconds, which start again at zero after 49.7 days."""
+@dataclass(frozen=True, slots=True)
+class _GpsWord:
+    """What a receiver says of itself, with the times at which it came: by whoever received it, and by the autopilot's clock."""
 
-    _TURN_MS = 1 << 32
-    _NEAR_MS = 600_000
+    fix_type: int
+    accuracy_m: float | None
+    received_s: float | None
+    own_s: float | None
 
-    def __init__(self) -> None:
-        self._turns = 0
-        self._last_ms = 0
-
-    def seconds(self, boot_ms: int) -> float:
-        """The seconds; less than before where the autopilot has booted again."""
-        behind_ms = self._last_ms - boot_ms
-        if behind_ms > self._TURN_MS - self._NEAR_MS:
-            self._turns += 1
-        elif self._turns and behind_ms < self._NEAR_MS - self._TURN_MS:  # from before the turn, overtaken by one from behind it
-            return ((self._turns - 1) * self._TURN_MS + boot_ms) / 1000
-        self._last_ms = boot_ms
-        return (self._turns * self._TURN_MS + boot_ms) / 1000
+    def is_young(self, received_s: float | None, own_s: float | None) -> bool:
+        """Whether it still holds; without a time of reception, by the autopilot's clock."""
+        if received_s is None or self.received_s is None:
+            return not _is_over(_GPS_WORD_AGE_S, own_s, self.own_s)
+        return not _is_over(_GPS_WORD_AGE_S, received_s, self.received_s)
 
 
 class Vehicle:
     """The first autopilot that is heard on a link: component 1 of a system whose heartbeat does not deny that it is one.
 
-    It stays the one as long as this lives, over connections that are lost: the camera does not change its aircraft.
+    It stays the one as long as this lives, over connections that are lost: the camera does not change its aircraft. Vehicles
+    that have the same system id, as two that nobody has configured, are told apart by the address that they send from, or
+    else by their clocks.
     """
 
     def __init__(self, *, is_recording: bool = False) -> None:
         self._is_recording = is_recording
         self._system: int | None = None
         self._no_autopilots = {_GROUND_SYSTEM}
-        self._clock = BootClock()
-        self._gimbal = Gimbal()
-        self._forget(0.0)
+        self._begin(None, None, None)
 
-    def _forget(self, own_s: float) -> None:
+    def _begin(self, system: int | None, sender: Hashable, received_s: float | None) -> None:
+        """Listen to one of which nothing is known yet; None: to whom comes first."""
+        self._system = system
+        self._sender = sender
+        self._heard_s = received_s
+        self._clock = AutopilotClock()
+        self._gimbal = Gimbal()
+        self._forget()
+
+    def _forget(self) -> None:
         """What was known before a boot is not known after it."""
-        self._own_s = own_s
+        self._own_s: float | None = None
         self._utc_at_boot_s: float | None = None
         self._heading: tuple[float, float | None, float | None] | None = None
-        self._receivers: dict[str, tuple[int, float | None]] = {}
+        self._receivers: dict[str, _GpsWord] = {}
 
-    def report(self, message: Any, received_s: float | None) -> Report | None:
+    def report(self, message: Any, received_s: float | None, sender: Hashable = None) -> Report | None:
         """What a message says; None: nothing that is of use here, or by somebody else than an autopilot.
 
         Args:
             message: pymavlink's, one of `MESSAGES`.
             received_s: When it came.
+            sender: The address that it came from, where the link has more than one.
         """
         kind, system = message.get_type(), message.get_srcSystem()
         is_autopilot = message.get_srcComponent() == _AUTOPILOT
         if kind == "HEARTBEAT":
             if is_autopilot:
-                self._hear_heartbeat(message)
+                self._hear_heartbeat(message, received_s, sender)
             return None
         if system in self._no_autopilots or not (is_autopilot or kind in GIMBAL_MESSAGES):
             return None
-        if self._system is None and is_autopilot:
-            self._system = system
-        if system != self._system:
+        if not self._is_the_one(system, received_s, sender, is_autopilot=is_autopilot):
             return Report(received_s, refused="other vehicle") if self._system is not None else None
-        # Another component, such as a gimbal, has a clock of its own.
-        own_s = self._own(message.time_boot_ms) if is_autopilot and hasattr(message, "time_boot_ms") else None
         try:
+            # Another component, such as a gimbal, has a clock of its own.
+            has_time = is_autopilot and hasattr(message, "time_boot_ms")
+            own_s = self._own(message.time_boot_ms, received_s) if has_time else None
             return self._read(kind, message, received_s, own_s)
         except ValueError as error:
             return Report(received_s, refused=str(error))
 
-    def _hear_heartbeat(self, message: Any) -> None:
+    def _is_the_one(self, system: int, received_s: float | None, sender: Hashable, *, is_autopilot: bool) -> bool:
+        """Whether a message is of the vehicle that is listened to; if there is none, of an autopilot that becomes it.
+
+        It keeps to its address. One that is silent may have another by then: a router that was started again has.
+        """
+        if self._system is None and is_autopilot:
+            self._begin(system, sender, received_s)
+        if system != self._system:
+            return False
+        if is_autopilot and sender != self._sender and _is_over(_LEFT_S, received_s, self._heard_s):
+            self._begin(system, sender, received_s)
+        if is_autopilot and sender == self._sender:
+            self._heard_s = received_s
+        return sender == self._sender
+
+    def _hear_heartbeat(self, message: Any, received_s: float | None, sender: Hashable) -> None:
         system = message.get_srcSystem()
         if message.autopilot != _NO_AUTOPILOT and message.type != _GROUND_STATION:
             self._no_autopilots.discard(system)
-            if self._system is None:
-                self._system = system
-            return
-        self._no_autopilots.add(system)
-        if system == self._system:
-            self._system = None
-            self._clock = BootClock()
-            self._forget(0.0)
+            self._is_the_one(system, received_s, sender, is_autopilot=True)
+        elif system != self._system:
+            self._no_autopilots.add(system)
+        elif sender == self._sender:
+            self._no_autopilots.add(system)
+            self._begin(None, None, None)
 
-    def _own(self, boot_ms: int) -> float:
-        own_s = self._clock.seconds(boot_ms)
-        if own_s < self._own_s - _REBOOT_S:
-            self._forget(own_s)
-        self._own_s = max(own_s, self._own_s)
+    def _own(self, boot_ms: int, received_s: float | None) -> float:
+        """
+        Raises:
+            ValueError: It is the time of another vehicle.
+        """
+        own_s, is_boot = self._clock.read(boot_ms, received_s)
+        if is_boot:
+            self._forget()
+        if self._own_s is None:  # words that came before any time are of now
+            self._receivers = {kind: replace(word, own_s=own_s) for kind, word in self._receivers.items()}
+        self._own_s = own_s
         return own_s
 
     def _read(self, kind: str, message: Any, received_s: float | None, own_s: float | None) -> Report | None:
@@ -124,7 +153,7 @@ class Vehicle:
         """
         position = attitude = camera = None
         if kind in {"GPS_RAW_INT", "GPS2_RAW"}:
-            self._receivers[kind] = (message.fix_type, _accuracy(message.h_acc))
+            self._receivers[kind] = _GpsWord(message.fix_type, _accuracy(message.h_acc), received_s, self._own_s)
             return None
         if kind == "SYSTEM_TIME":
             if message.time_unix_usec == 0:  # the autopilot does not know
@@ -136,7 +165,7 @@ class Vehicle:
         elif kind == "GLOBAL_POSITION_INT":
             if message.hdg != _HEADING_UNKNOWN:
                 self._heading = (message.hdg / 100, received_s, own_s)
-            position = self._position(message)
+            position = self._position(message, received_s, own_s)
         else:
             camera = self._gimbal.attitude(message, self._heading_at(received_s, own_s))
             if camera is None:
@@ -160,29 +189,37 @@ class Vehicle:
                 return heading_deg if abs(now_s - then_s) <= _HEADING_AGE_S else None
         return None
 
-    def _position(self, message: Any) -> Position:
+    def _position(self, message: Any, received_s: float | None, own_s: float | None) -> Position:
         """
         Its accuracy is what the best of the GPS receivers says of itself (``h_acc``); ``eph`` is the geometry of the
         satellites (HDOP), which is no distance, and is not used.
 
         Raises:
-            ValueError: No receiver has a fix, and the autopilot guesses where it has drifted since.
+            ValueError: No receiver has a fix, or none says that it has: the autopilot may guess where it has drifted since.
         """
-        fix, accuracy_m = max(self._receivers.values(), key=lambda receiver: receiver[0], default=(None, None))
-        if fix is not None and fix < _FIX_2D:
+        young = [word for word in self._receivers.values() if word.is_young(received_s, own_s)]
+        if not young:
+            raise ValueError("no GPS word")
+        best = max(young, key=lambda word: word.fix_type)
+        if best.fix_type < _FIX_2D:
             raise ValueError("no fix")
         return Position(
             message.lat / 1e7,
             message.lon / 1e7,
             altitude_m=message.alt / 1000,
             height_m=message.relative_alt / 1000,
-            accuracy_m=accuracy_m,
+            accuracy_m=best.accuracy_m,
             north_m_s=message.vx / 100,
             east_m_s=message.vy / 100,
-            is_2d=fix == _FIX_2D,
+            is_2d=best.fix_type == _FIX_2D,
         )
 
 
 def _accuracy(accuracy_mm: int) -> float | None:
     """Metres, one standard deviation as receivers estimate it; None: the receiver does not say."""
     return None if accuracy_mm in _ACCURACY_UNKNOWN else accuracy_mm / 1000
+
+
+def _is_over(limit_s: float, now_s: float | None, then_s: float | None) -> bool:
+    """Whether more time has passed; if one of the two is not known, it has not. A recorder's clock may have been set back."""
+    return now_s is not None and then_s is not None and abs(now_s - then_s) > limit_s

@@ -13,6 +13,7 @@ from functools import reduce
 from operator import xor
 
 from edge.position.nmea_epoch import Epochs
+from edge.position.recorded_file import open_recording
 from edge.position.report import LOOK_S, Report, StreamError
 from edge.text import one_line, printable
 
@@ -58,7 +59,7 @@ class NmeaStream:
         """Read; see `Stream.reports`.
 
         Raises:
-            StreamError: It cannot be opened or read, or was unplugged.
+            StreamError: It cannot be opened or read, was unplugged, or is a file larger than `MAX_RECORDING_BYTES`.
         """
         epochs = Epochs(is_recording=self.is_recording)
         pending = b""
@@ -82,7 +83,7 @@ class NmeaStream:
 
     def _file(self) -> Generator[bytes, None, None]:
         try:
-            with open(self._path, "rb") as file:
+            with open_recording(self._path) as file:
                 while chunk := file.read(_CHUNK_BYTES):
                     yield chunk
         except OSError as error:

@@ -36,7 +36,7 @@ def test_every_command_has_help_with_an_example(command: str) -> None:
         ({"triage": {"threshold": "high"}}, "triage.threshold: expected float"),
         ({"uplink": {"url": "http://ground"}}, "uplink.url: expected mqtt://host[:port] or mqtts://host[:port]"),
         ({"capture": {"after": "burn"}}, "capture.after: expected one of keep, move, delete; got 'burn'"),
-        ({"position": {"sources": ["magic"]}}, "position.sources: magic: expected one of exif, filename, fixed"),
+        ({"position": {"sources": ["magic"]}}, "position.sources: magic: expected one of exif, filename, fixed, gpsd, gpx, mavlink, nmea"),
         ({"position": {"sources": ["filename:(x)"]}}, "expected the groups"),
         ({"position": {"sources": ["fixed:91,0"]}}, "latitude 91.0 is not within -90..90"),
     ],
@@ -190,7 +190,7 @@ def test_a_password_without_a_user_name_is_a_mistake(overflight: Overflight) -> 
 def test_a_position_source_that_is_mistyped_on_the_command_line_is_named(overflight: Overflight) -> None:
     finished = overflight.run("classify", "--position", "exiff", overflight.inbox)
     assert finished.returncode == 2
-    assert finished.stderr == "overflight: --position: exiff: expected one of exif, filename, fixed\n"
+    assert finished.stderr == "overflight: --position: exiff: expected one of exif, filename, fixed, gpsd, gpx, mavlink, nmea\n"
 
 
 def test_status_without_a_journal_says_so(overflight: Overflight) -> None:

@@ -23,7 +23,8 @@ from PIL import Image as Pillow
 from PIL.PngImagePlugin import PngInfo
 
 from edge.capture.headers import read_header
-from edge.capture.image import Decoded, ImageError, IncompleteImageError, capture_time, decode
+from edge.capture.image import Decoded, ImageError, IncompleteImageError, decode
+from edge.exif_time import capture_time
 
 SERVE_PX = (128, 128)
 MAX_PIXELS = 100_000_000
@@ -341,80 +342,6 @@ def test_orientation_tag_turns_nothing_in_a_reduced_photo_either() -> None:
     decoded = decode(encode("JPEG", large, exif=exif_of({ORIENTATION: 6})), (80, 120), MAX_PIXELS)
     assert (decoded.width, decoded.height) == (960, 640)
     assert_shows(decoded, QUARTERS)
-
-
-def time_of(**ifds: dict[int, Any]) -> datetime | None:
-    return capture_time(decode(encode("JPEG", exif=exif_of(**ifds)), SERVE_PX, MAX_PIXELS).exif)
-
-
-def test_capture_time_is_the_gps_time_and_not_the_clock_of_the_camera() -> None:
-    gps = {GPS_DATE: "2024:02:29", GPS_TIME: gps_clock(23, 59, Fraction(59_250, 1000))}
-    exif = {ORIGINAL: "2001:01:01 00:00:00", OFFSET_ORIGINAL: "+00:00"}
-    assert time_of(gps=gps, exif=exif) == datetime(2024, 2, 29, 23, 59, 59, 250_000, UTC)
-
-
-def test_capture_time_without_gps_is_the_original_time_with_its_offset() -> None:
-    exif = {ORIGINAL: "2024:05:06 01:08:09", OFFSET_ORIGINAL: "+05:30"}
-    assert time_of(exif=exif) == datetime(2024, 5, 5, 19, 38, 9, tzinfo=UTC)
-
-
-def test_capture_time_has_the_fraction_of_the_original_time_where_the_gps_stamp_is_a_whole_second() -> None:
-    gps = {GPS_DATE: "2024:05:05", GPS_TIME: gps_clock(19, 38, 10)}
-    exif = {ORIGINAL: "2024:05:06 01:08:09", OFFSET_ORIGINAL: "+05:30", SUBSECOND_ORIGINAL: "375"}
-
-    assert time_of(gps=gps, exif=exif) == datetime(2024, 5, 5, 19, 38, 9, 375_000, UTC)
-    assert time_of(gps=gps, exif=exif | {ORIGINAL: "2024:05:06 01:08:03"}) == datetime(2024, 5, 5, 19, 38, 10, tzinfo=UTC)
-
-
-@pytest.mark.parametrize(("fraction", "microsecond"), [("5", 500_000), ("050 ", 50_000), ("x", 0), ("", 0)])
-def test_capture_time_has_fractions_as_far_as_they_are_any(fraction: str, microsecond: int) -> None:
-    exif = {ORIGINAL: "2024:05:06 01:08:09", OFFSET_ORIGINAL: "+05:30", SUBSECOND_ORIGINAL: fraction}
-
-    assert time_of(exif=exif) == datetime(2024, 5, 5, 19, 38, 9, microsecond, UTC)
-
-
-def test_capture_time_falls_back_on_the_original_time_when_the_gps_date_is_nonsense() -> None:
-    gps = {GPS_DATE: "2024:32:01", GPS_TIME: gps_clock(1, 2, 3)}
-    exif = {ORIGINAL: "2024:05:06 07:08:09", OFFSET_ORIGINAL: "+00:00"}
-    assert time_of(gps=gps, exif=exif) == datetime(2024, 5, 6, 7, 8, 9, tzinfo=UTC)
-
-
-def test_gps_time_may_name_a_leap_second() -> None:
-    gps = {GPS_DATE: "2016:12:31", GPS_TIME: gps_clock(23, 59, 60)}
-    assert time_of(gps=gps) == datetime(2017, 1, 1, tzinfo=UTC)
-
-
-@pytest.mark.parametrize(
-    "exif",
-    [
-        {ORIGINAL: "2024:05:06 07:08:09"},
-        {OFFSET_ORIGINAL: "+00:00"},
-        {ORIGINAL: "2024:32:06 07:08:09", OFFSET_ORIGINAL: "+00:00"},
-        {ORIGINAL: "2024:05:06 25:08:09", OFFSET_ORIGINAL: "+00:00"},
-        {ORIGINAL: "0000:00:00 00:00:00", OFFSET_ORIGINAL: "+00:00"},
-        {ORIGINAL: "    :  :     :  :  ", OFFSET_ORIGINAL: "   :  "},
-        {ORIGINAL: "0001:01:01 00:00:00", OFFSET_ORIGINAL: "+14:00"},
-        {ORIGINAL: 7, OFFSET_ORIGINAL: 7},
-    ],
-)
-def test_capture_time_is_unknown_without_an_offset_or_with_nonsense(exif: dict[int, Any]) -> None:
-    assert time_of(exif=exif) is None
-
-
-@pytest.mark.parametrize(
-    "gps",
-    [
-        {GPS_TIME: gps_clock(1, 2, 3)},
-        {GPS_DATE: "2024:05:06"},
-        {GPS_DATE: "2024:32:01", GPS_TIME: gps_clock(1, 2, 3)},
-        {GPS_DATE: "", GPS_TIME: gps_clock(1, 2, 3)},
-        {GPS_DATE: "2024:05:06", GPS_TIME: gps_clock(1, 2, 3)[:2]},
-        # A receiver without a fix writes such; a time of day that does not exist must not become some other day.
-        {GPS_DATE: "2024:05:06", GPS_TIME: gps_clock(99, 99, 99)},
-    ],
-)
-def test_capture_time_is_unknown_with_gps_nonsense(gps: dict[int, Any]) -> None:
-    assert time_of(gps=gps) is None
 
 
 def test_real_photo_gives_the_gps_position_of_its_exif(data: Path) -> None:

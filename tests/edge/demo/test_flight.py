@@ -12,11 +12,12 @@ import numpy as np
 import pytest
 
 from edge.capture.files import key_of, read_frame
-from edge.capture.image import Decoded, capture_time, decode
+from edge.capture.image import Decoded, decode
 from edge.capture.times import CaptureTimes
 from edge.config import CaptureConfig
 from edge.demo.flight import Photo, fly
 from edge.demo.town import BLOCK_PX, GROUND_SAMPLE_DISTANCE_M, Town, render_town
+from edge.exif_time import capture_time
 from edge.position.exif import ExifPosition
 from edge.records import Fix
 

@@ -57,7 +57,8 @@ def test_a_field_of_view_in_the_configuration_comes_before_the_image() -> None:
     assert found == Camera(pytest.approx(2000.0), 2000.0, 1500.0)
 
 
-PHANTOM = exif(Model="FC300S", FocalLength=3.61, FocalLengthIn35mmFilm=20, ExifImageWidth=4000, ExifImageLength=2250)
+PHANTOM = exif(Model="FC300S", FocalLength=3.61, FocalLengthIn35mmFilm=20)
+TAKEN = exif(ExifImageWidth=4000, ExifImageLength=2250)
 
 
 def test_the_phantom_sees_what_its_maker_says() -> None:
@@ -81,7 +82,7 @@ def test_the_film_equivalent_of_film_is_itself() -> None:
 
 
 def test_a_smaller_copy_of_a_photo_has_a_shorter_focal_length() -> None:
-    assert focal_px(1000, 562, PHANTOM) == pytest.approx(focal_px(4000, 2250, PHANTOM) / 4, rel=0.01)
+    assert focal_px(1000, 562, PHANTOM | TAKEN) == pytest.approx(focal_px(4000, 2250, PHANTOM | TAKEN) / 4, rel=0.01)
 
 
 P4RTK = {
@@ -148,6 +149,35 @@ def test_a_photo_that_was_cut_nobody_knows_how_has_no_focal_length() -> None:
 
     assert camera(3000, 3000, tags) is None
     assert focal_px(3000, 2000, tags) == pytest.approx(2040)
+
+
+@pytest.mark.parametrize(
+    ("width", "height"), [(2250, 4000), (2250, 2250), (4000, 3000)], ids=["turned", "cut", "pieced together"]
+)
+@pytest.mark.parametrize(
+    ("tags", "xmp"),
+    [
+        (PHANTOM, {}),
+        (exif(FocalLengthIn35mmFilm=20), {}),
+        ({}, P4RTK),
+        ({}, {"DewarpData": DEWARP, "DewarpFlag": "0"}),
+    ],
+    ids=["sensor", "film", "calibration", "dewarp"],
+)
+def test_nothing_that_a_photo_says_of_its_lens_holds_after_it_was_cut_or_turned(
+    width: int, height: int, tags: dict[str, Any], xmp: dict[str, str], caplog: pytest.LogCaptureFixture
+) -> None:
+    assert camera(4000, 2250, tags | TAKEN, xmp) is not None
+    assert not caplog.records
+
+    assert camera(width, height, tags | TAKEN, xmp) is None
+    assert caplog.messages == ["'a.jpeg': was cut or turned since it was taken: its lens is not known"]
+
+
+def test_a_photo_that_was_cut_has_the_field_of_view_of_the_configuration() -> None:
+    found = camera(2000, 2000, PHANTOM | TAKEN, P4RTK, horizontal_fov_deg=90.0)
+
+    assert found == Camera(pytest.approx(1000.0), 1000.0, 1000.0)
 
 
 def test_digital_zoom_lengthens_the_focal_length() -> None:

@@ -2,57 +2,41 @@
 
 from __future__ import annotations
 
-import io
 import math
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from fractions import Fraction
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
-import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from PIL import Image
 from PIL.TiffImagePlugin import IFDRational
 
-from edge.capture.image import ImageError, decode
+from edge.capture.image import decode
+from edge.config import PositionConfig
+from edge.position import Locator
 from edge.position.exif import ExifPosition
-from edge.records import Fix, Frame, FrameKey
-
-EXPOSED_AT = datetime(2026, 11, 21, 10, 0, 0, tzinfo=UTC)
-
-# Tags of the GPS directory (Exif 2.32, table 15).
-LATITUDE_REF, LATITUDE, LONGITUDE_REF, LONGITUDE, ALTITUDE_REF, ALTITUDE, ERROR_M = 1, 2, 3, 4, 5, 6, 31
-
-# 29° 45' 37.44" N, 95° 22' 11.28" W: the place of the example in DESIGN.md.
-LATITUDE_PARTS = (Fraction(29), Fraction(45), Fraction(3744, 100))
-LONGITUDE_PARTS = (Fraction(95), Fraction(22), Fraction(1128, 100))
-HOUSTON: dict[int, Any] = {LATITUDE_REF: "N", LATITUDE: LATITUDE_PARTS, LONGITUDE_REF: "W", LONGITUDE: LONGITUDE_PARTS}
-
-
-def jpeg(gps: Mapping[int, Any]) -> bytes:
-    """A JPEG file with these tags in its GPS directory."""
-    exif = Image.Exif()
-    exif[0x010F] = "Overflight"
-    exif.get_ifd(0x8825).update(gps)
-    file = io.BytesIO()
-    Image.new("RGB", (32, 24)).save(file, "JPEG", exif=exif)
-    return file.getvalue()
-
-
-def frame_of(exif: Mapping[str, Any]) -> Frame:
-    """A frame with these tags."""
-    return Frame(FrameKey("/in", "a.jpeg", 1, 1), EXPOSED_AT, 32, 24, np.zeros((24, 32, 3), np.uint8), exif)
-
-
-def photo(gps: Mapping[int, Any]) -> Frame:
-    """The frame of a photo with these tags, read as the device reads it."""
-    exif = decode(jpeg(gps), (24, 32), 10**6).exif
-    assert exif, "the photo's tags were not read at all"
-    return frame_of(exif)
+from edge.records import Fix, Frame
+from tests.edge.position.photos import (
+    ALTITUDE,
+    ALTITUDE_REF,
+    DATE,
+    DATUM,
+    ERROR_M,
+    EXPOSED_AT,
+    HOUSTON,
+    LATITUDE,
+    LATITUDE_REF,
+    LONGITUDE,
+    LONGITUDE_REF,
+    MODE,
+    OFFSET_ORIGINAL,
+    ORIGINAL,
+    STATUS,
+    TIME,
+    frame_of,
+    photo,
+)
 
 
 def located(changes: Mapping[int, Any] | None = None) -> Fix:
@@ -150,6 +134,40 @@ def test_an_accuracy_that_is_not_given_or_damaged_is_unknown(error: IFDRational 
     assert located({} if error is None else {ERROR_M: error}).accuracy_m is None
 
 
+@pytest.mark.parametrize(("mode", "is_2d"), [("2", True), ("3", False), ("", False), (None, False)])
+def test_a_2d_fix_is_marked_and_has_no_altitude(mode: str | None, is_2d: bool) -> None:
+    fix = located({ALTITUDE: Fraction(312, 10)} | ({} if mode is None else {MODE: mode}))
+
+    assert fix.is_2d is is_2d
+    assert fix.altitude_m == (None if is_2d else pytest.approx(31.2))
+
+
+@pytest.mark.parametrize("datum", ["WGS-84", "WGS84", "WGS 84", "wgs-84 ", "WGS_1984", "World Geodetic System 1984", "", "  "])
+@pytest.mark.parametrize("status", ["A", "", "a"])
+def test_a_fix_in_wgs84_is_read_however_it_is_spelt(datum: str, status: str) -> None:
+    assert located({DATUM: datum, STATUS: status}).latitude == pytest.approx(29.7604)
+
+
+def taken_after(seconds: int) -> Frame:
+    """A photo over Houston that says to be taken so much later than its position was measured."""
+    clock = (Fraction(10), Fraction(0), Fraction(0))
+    original = f"2026:11:21 10:{seconds // 60:02}:{seconds % 60:02}"
+    return photo({**HOUSTON, DATE: "2026:11:21", TIME: clock}, {ORIGINAL: original, OFFSET_ORIGINAL: "+00:00"})
+
+
+def test_a_position_says_how_old_it_was_when_the_photo_was_taken() -> None:
+    ages = [fix.age_s for seconds in (0, 1, 2) if (fix := ExifPosition().locate(taken_after(seconds))) is not None]
+
+    assert ages == [0, 0, 2]
+
+
+def test_a_position_beside_a_camera_s_wrong_clock_is_not_old() -> None:
+    fix = ExifPosition().locate(taken_after(16 * 60))
+
+    assert fix is not None
+    assert fix.age_s == 0
+
+
 def test_a_photo_without_gps_tags_does_not_say_where_it_was_taken() -> None:
     assert ExifPosition().locate(photo({})) is None
     assert ExifPosition().locate(photo({ALTITUDE: Fraction(100)})) is None
@@ -243,6 +261,35 @@ def test_zero_zero_is_what_a_receiver_says_without_a_fix_and_is_refused() -> Non
     assert refusal({**HOUSTON, LATITUDE: zero, LONGITUDE: zero}).startswith("0/0 ")
 
 
+@pytest.mark.parametrize("status", ["V", "v", "V\0"])
+def test_a_void_fix_is_refused(status: str) -> None:
+    assert refusal({**HOUSTON, STATUS: status}) == "GPSStatus is V: the receiver had no fix"
+
+
+@pytest.mark.parametrize(
+    ("datum", "told"),
+    [("TOKYO", "TOKYO"), ("NAD27", "NAD27"), ("WGS-72", "WGS-72"), ("X" * 50, "X" * 20), ("\x1b[2J", r"\x1b[2J")],
+)
+def test_a_position_in_another_datum_is_refused(datum: str, told: str) -> None:
+    assert refusal({**HOUSTON, DATUM: datum}) == f"GPSMapDatum is {told}, expected WGS-84"
+
+
+def test_a_stale_position_is_refused() -> None:
+    with pytest.raises(ValueError) as caught:
+        ExifPosition().locate(taken_after(3))
+
+    assert str(caught.value) == "stale: measured 3.0 s from the exposure by the camera's clock, more than 2 s"
+
+
+def test_how_old_a_position_may_be_is_configured() -> None:
+    of_ten = Locator.from_config(PositionConfig(sources=["exif"], max_age_s=10.0))
+    fix = of_ten.locate(taken_after(10))
+
+    assert fix is not None
+    assert fix.age_s == 10
+    assert of_ten.locate(taken_after(11)) is None
+
+
 def test_an_argument_in_the_configuration_is_refused() -> None:
     with pytest.raises(ValueError, match="expected exif without an argument"):
         ExifPosition.parse("gps")
@@ -268,87 +315,3 @@ def test_the_real_photos_lie_where_they_were_taken(data: Path) -> None:
         assert (fix.latitude, fix.longitude) == pytest.approx((46.84, -91.99), abs=0.01)
         assert (fix.latitude, fix.longitude) == pytest.approx((latitude, longitude), abs=1e-9)
         assert fix.altitude_m == pytest.approx(float(gps[ALTITUDE]))
-
-
-# Anything at all
-
-
-def check(frame: Frame) -> None:
-    """A position is a place on Earth, unknown, or refused by a ValueError of one printable line."""
-    try:
-        fix = ExifPosition().locate(frame)
-    except ValueError as error:
-        assert str(error).isprintable(), repr(str(error))
-        return
-    if fix is not None:
-        assert -90 <= fix.latitude <= 90
-        assert -180 <= fix.longitude <= 180
-        # JSON has no NaN and no infinity: the ground could not read the alert.
-        assert fix.altitude_m is None or math.isfinite(fix.altitude_m)
-        assert fix.accuracy_m is None or math.isfinite(fix.accuracy_m)
-
-
-class _Ratio(Fraction):
-    """What exifread makes of a rational: its denominator may be zero, and is noticed only when it is used."""
-
-    def __new__(cls, numerator: int, denominator: int) -> _Ratio:
-        ratio = super().__new__(cls, numerator, denominator or 1)
-        ratio._denominator = ratio._denominator if denominator else 0  # type: ignore[misc]
-        return ratio
-
-
-_ratios = st.builds(_Ratio, st.integers(-(2**31), 2**32 - 1), st.integers(-(2**31), 2**32 - 1))
-_numbers = st.integers(-(2**63), 2**64) | _ratios | st.floats() | st.none() | st.text(max_size=3) | st.tuples(st.floats())
-_small = st.builds(_Ratio, st.integers(0, 100), st.integers(0, 3))
-_values = (
-    st.lists(_numbers, max_size=4) | st.lists(_small, min_size=3, max_size=3) | st.text(max_size=4) | st.binary(max_size=4)
-)
-_references = st.sampled_from(["N", "S", "E", "W", "n\0", " W"]) | _values
-_tags = st.fixed_dictionaries(
-    {},
-    optional={
-        "GPS GPSLatitudeRef": _references,
-        "GPS GPSLatitude": _values,
-        "GPS GPSLongitudeRef": _references,
-        "GPS GPSLongitude": _values,
-        "GPS GPSAltitudeRef": st.sampled_from([[0], [1], [], "1", ""]) | _values,
-        "GPS GPSAltitude": _values,
-        "GPS GPSHPositioningError": _values,
-        "GPS Tag 0x001F": _values,
-    },
-)
-
-
-@settings(deadline=None, max_examples=500)
-@given(_tags)
-def test_no_tags_whatever_raise_anything_but_a_value_error(tags: dict[str, Any]) -> None:
-    check(frame_of({name: SimpleNamespace(values=values) for name, values in tags.items()}))
-
-
-@settings(deadline=None)
-@given(_numbers, _numbers, st.sampled_from(["GPS GPSHPositioningError", "GPS Tag 0x001F"]))
-def test_no_altitude_or_accuracy_spoils_a_good_position(altitude: Any, accuracy: Any, accuracy_tag: str) -> None:
-    good = decode(jpeg(HOUSTON), (24, 32), 10**6).exif
-    odd = {"GPS GPSAltitude": SimpleNamespace(values=[altitude]), accuracy_tag: SimpleNamespace(values=[accuracy])}
-    frame = frame_of({**good, **odd})
-
-    check(frame)
-    assert ExifPosition().locate(frame) is not None
-
-
-_PHOTO = jpeg({**HOUSTON, ALTITUDE_REF: b"\1", ALTITUDE: Fraction(312, 10), ERROR_M: Fraction(21, 10)})
-_EXIF_AT = _PHOTO.index(b"Exif\0\0") + 6
-_EXIF_END = _EXIF_AT + int.from_bytes(_PHOTO[_EXIF_AT - 8 : _EXIF_AT - 6], "big") - 8
-
-
-@settings(deadline=None, max_examples=300)
-@given(st.lists(st.tuples(st.integers(_EXIF_AT, _EXIF_END - 1), st.integers(0, 255)), min_size=1, max_size=4))
-def test_damaged_exif_is_a_place_unknown_or_refused(damage: list[tuple[int, int]]) -> None:
-    content = bytearray(_PHOTO)
-    for at, byte in damage:
-        content[at] = byte
-    try:
-        exif = decode(bytes(content), (24, 32), 10**6).exif
-    except ImageError:
-        return
-    check(frame_of(exif))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -11,9 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge.config import ConfigError, PositionConfig
+from edge.messages import encode, observation_message
 from edge.position import Locator
 from edge.position.filename import FilenamePosition
-from edge.records import Frame, FrameKey
+from edge.records import Frame, FrameKey, ModelName, Observation, Prediction, Tile
 
 HARVEY = r"(?P<longitude>-?\d+\.\d+)_(?P<latitude>-?\d+\.\d+)"
 ANYTHING = r"(?P<longitude>[^_]*)_(?P<latitude>.*)"
@@ -53,7 +55,20 @@ def test_a_name_says_the_position(name: str, latitude: float, longitude: float) 
     assert fix is not None
     assert (fix.latitude, fix.longitude) == (latitude, longitude)
     assert (fix.source, fix.time) == ("filename", EXPOSED_AT)
-    assert (fix.altitude_m, fix.accuracy_m) == (None, None)
+    assert (fix.altitude_m, fix.accuracy_m, fix.is_of_ground) == (None, None, True)
+
+
+def test_an_alert_says_that_the_place_of_a_name_is_the_ground_and_nothing_of_an_aircraft() -> None:
+    frame = frame_named("-95.0614_29.8279.jpeg")
+    fix = Locator.from_config(PositionConfig(sources=[f"filename:{HARVEY}"])).locate(frame)
+    prediction = Prediction(
+        {"damaged": 1.0, "undamaged": 0.0}, ModelName("terrain-damage", 1, "ab" * 32), "openvino", "CPU", 1.0
+    )
+    content = json.loads(encode(observation_message(Observation(frame, Tile(0, 0, 8, 8), prediction, fix))))
+
+    assert content["geometry"] == {"type": "Point", "coordinates": [-95.0614, 29.8279]}
+    assert content["properties"]["place"] == "ground"
+    assert content["properties"]["fix"] == {"source": "filename", "age_s": 0.0, "accuracy_m": None}
 
 
 def test_the_order_of_the_groups_is_that_of_the_expression() -> None:

@@ -353,13 +353,29 @@ def test_a_tile_over_a_void_has_no_footprint_and_its_neighbours_have() -> None:
 def test_two_photos_of_a_drone_put_the_same_ground_at_the_same_place(data: Path, tmp_path: Path) -> None:
     from bench.footprints import FLOOR_M, compare, drone_photos
 
-    for name in ("DJI_0020.JPG", "DJI_0021.JPG"):
-        (tmp_path / name).symlink_to((data / "drone-photos" / name).resolve())
+    for name, own_name in (("DJI_0020.JPG", "DJI_0020.jpeg"), ("DJI_0021.JPG", "DJI_0021.JPG")):
+        (tmp_path / own_name).symlink_to((data / "drone-photos" / name).resolve())
     (pair,) = compare(drone_photos(tmp_path))
 
     assert len(pair.apart_m) > 50
     assert np.median(pair.apart_m) < FLOOR_M / 2
     assert pair.aircraft_m > 13
+
+
+def test_photos_that_nothing_can_be_measured_with_are_said_in_one_line(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from bench.footprints import main
+
+    def reason() -> str:
+        assert main(["--photos", str(tmp_path)]) == 2
+        return capsys.readouterr().err
+
+    assert reason() == f"{tmp_path}: no photos, expected files ending in .jpeg or .jpg\n"
+    (tmp_path / "a.jpg").symlink_to((data / "drone-photos" / "DJI_0020.JPG").resolve())
+    assert reason() == "no two of 1 photos show the same ground\n"
+    (tmp_path / "b.Jpg").write_bytes(b"")
+    assert reason() == f"{tmp_path}/b.Jpg: not an image\n"
 
 
 def test_the_footprint_s_middle_is_where_the_pixel_is() -> None:

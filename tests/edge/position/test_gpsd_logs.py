@@ -1,4 +1,16 @@
-"""The stream of a real gpsd, which gpsfake feeds with the logs of many receivers."""
+"""The stream of a real gpsd, which gpsfake feeds with the logs of many receivers.
+
+Compared is each fix, in order: its time, latitude, longitude, altitude and mode.
+
+- Ours with all that the same gpsd said meanwhile on a connection of its own: exactly, without exception. A fix is a TPV of mode
+  2 or 3 with a place that is not simulated; its altitude is `altMSL`, else `alt`, and none in mode 2.
+- Ours with the .log.chk beside each log, which a newer gpsd said of it: as sets, and times modulo 1024 weeks, since gpsd 3.22
+  takes some receivers for being that much behind. Exempt are the logs in `OTHERWISE`, of which 3.22 itself says something else:
+  of those only the first comparison holds. None of them is among `SOME_LOGS`.
+- The .log.chk files themselves, said by a service made here, with what we make of them: exactly, all 90.
+
+Not compared are accuracy and speed; the tests of lines that are written by hand have those.
+"""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ from edge.position.mavlink import MavlinkStream
 from edge.position.report import Position, Report, StreamError
 from edge.records import Attitude
 
-from .autopilot import START_US, Autopilot, as_log, encoded_flight, position
+from .autopilot import START_US, Autopilot, as_log, attitude, encoded_flight
 from .flight import independent_positions, metres_apart, naive_positions, photo_times
 
 
@@ -60,6 +60,8 @@ def test_every_position_and_attitude_of_the_recorded_flight_is_what_pymavlink_sa
     connection.close()
 
     assert Counter(message.get_type() for message in told) == {"GLOBAL_POSITION_INT": 676, "ATTITUDE": 604}
+    # The first position comes before any word of a GPS receiver.
+    told.remove(next(message for message in told if message.get_type() == "GLOBAL_POSITION_INT"))
     assert len(heard) == len(told)
     for report, message in zip(heard, told, strict=True):
         assert report.own_s == message.time_boot_ms / 1000
@@ -81,7 +83,7 @@ def test_every_position_and_attitude_of_the_recorded_flight_is_what_pymavlink_sa
 def test_the_recorded_flight_has_no_time_that_can_be_and_nothing_else_to_refuse(data: Path) -> None:
     refused = Counter(report.refused for report in reports_of(data / "flight" / "flight.tlog"))
 
-    assert refused == {None: 1280, "implausible time": 546}
+    assert refused == {None: 1279, "implausible time": 546, "no GPS word": 1}
 
 
 def test_the_radio_s_delay_would_misplace_a_photo_by_two_metres(data: Path) -> None:
@@ -106,7 +108,8 @@ def test_damaged_bytes_in_the_recorded_flight_cost_their_own_messages_alone(data
 
     assert len(intact) - 100 < len(usable) < len(intact)
     assert [report for report in intact if report in usable] == usable
-    assert refused.keys() == {None, "implausible time", "checksum", "garbage"}
+    assert refused.keys() == {None, "implausible time", "checksum", "garbage", "no GPS word"}
+    assert refused["no GPS word"] <= 5  # after a time of the recorder's that was damaged, until the next word
     assert 100 < refused["checksum"] + refused["garbage"] <= 300
 
 
@@ -125,7 +128,7 @@ def test_a_log_can_be_read_again(tmp_path: Path) -> None:
 
 
 def test_a_recorder_without_a_clock_does_not_say_when(tmp_path: Path) -> None:
-    (report,) = reports_of(written(tmp_path, as_log([Autopilot().packet(position(1000))], start_us=86_400_000_000)))
+    (report,) = reports_of(written(tmp_path, as_log([Autopilot().packet(attitude(1000))], start_us=86_400_000_000)))
 
     assert report.received_s is None
     assert report.own_s == 1.0
@@ -162,8 +165,21 @@ def test_what_is_no_file_is_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.tlog")
     (tmp_path / "folder.tlog").mkdir()
 
+    (tmp_path / "zero.tlog").symlink_to("/dev/zero")
+    (tmp_path / "linked.tlog").symlink_to("pipe.tlog")
+
+    for name in ("zero.tlog", "linked.tlog"):
+        assert failure(tmp_path / name) == f"{tmp_path}/{name}: not a file"
     assert failure(tmp_path / "pipe.tlog") == f"{tmp_path}/pipe.tlog: not a file"
     assert failure(tmp_path / "folder.tlog") == f"{tmp_path}/folder.tlog: not a file"
+
+
+def test_a_log_that_is_larger_than_anybody_records_is_not_read(tmp_path: Path) -> None:
+    file = written(tmp_path, as_log(encoded_flight(1)))
+    os.truncate(file, 2_000_000_001)
+
+    assert failure(file).startswith(f"{file}: 2000000001 bytes, expected at most 2000000000")
+    assert "\n" not in failure(file)
 
 
 def test_a_log_is_closed_also_when_it_is_left_early(tmp_path: Path) -> None:

@@ -27,12 +27,19 @@ HEADING = attitude(1000, 0.0, 0.0, math.radians(100))
 
 
 def gimbal(
-    yaw_deg: float, pitch_deg: float, roll_deg: float = 0.0, *, flags: int, delta_yaw: float = math.nan, device: int = 0
+    yaw_deg: float,
+    pitch_deg: float,
+    roll_deg: float = 0.0,
+    *,
+    flags: int,
+    delta_yaw: float = math.nan,
+    device: int = 0,
+    boot_ms: int = 1000,
 ) -> Any:
     turned = Quaternion([math.radians(angle) for angle in (roll_deg, pitch_deg, yaw_deg)]).q
     silent = [math.nan] * 3
     return dialect.MAVLink_gimbal_device_attitude_status_message(
-        0, 0, 1000, flags, [float(part) for part in turned], *silent, 0, delta_yaw, math.nan, device
+        0, 0, boot_ms, flags, [float(part) for part in turned], *silent, 0, delta_yaw, math.nan, device
     )
 
 
@@ -82,10 +89,10 @@ def test_the_heading_of_a_position_serves_where_no_attitude_is_sent() -> None:
 
 
 @pytest.mark.parametrize(
-    "before", [[], [attitude(2500)], [position(1000, hdg=0xFFFF)]], ids=["none", "of another time", "unknown"]
+    "before", [[], [attitude(1000)], [position(2500, hdg=0xFFFF)]], ids=["none", "of another time", "unknown"]
 )
 def test_without_a_heading_of_that_time_a_yaw_from_the_nose_is_refused(before: list[Any]) -> None:
-    assert said(*before, gimbal(30, -60, flags=FROM_NOSE)) == Report(5.0, refused="no heading")
+    assert said(*before, gimbal(30, -60, flags=FROM_NOSE, boot_ms=2500)) == Report(5.0, refused="no heading")
 
 
 @pytest.mark.parametrize(("yaw", "absolute", "looked"), [(30, 45, 45), (30, math.nan, 130), (30, 0, 130), (math.nan, 45, 45)])

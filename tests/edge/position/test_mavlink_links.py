@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import termios
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -12,12 +13,13 @@ from pathlib import Path
 
 import pytest
 
+from edge.position import mavlink_vehicle
 from edge.position.mavlink import MavlinkStream
 from edge.position.mavlink_link import SerialAddress, TcpAddress, UdpAddress
 from edge.position.report import LOOK_S, Report, StreamError
 
 from ...conftest import free_port
-from .autopilot import Autopilot, SerialLine, encoded_flight, heartbeat, position, recorded_packets
+from .autopilot import Autopilot, SerialLine, attitude, encoded_flight, gps, heartbeat, position, recorded_packets
 
 BURST = 50
 """What a socket that is not read at once certainly holds, in packets."""
@@ -70,6 +72,17 @@ def answer(server: socket.socket, data: bytes) -> None:
         connection.sendall(data)
 
 
+def wait_until_read(port: int, timeout_s: float = 20.0) -> None:
+    """Until nothing waits in the queue of a UDP port, which is small, and what does not fit in is lost."""
+    deadline = time.monotonic() + timeout_s
+    while time.monotonic() < deadline:
+        sockets = [line.split() for line in Path("/proc/net/udp").read_text().splitlines()[1:]]
+        waiting = [queues for _, local, _, _, queues, *_ in sockets if local.endswith(f":{port:04X}")]
+        if not any(int(queues.partition(":")[2], 16) for queues in waiting):
+            return
+        time.sleep(0.001)
+
+
 def test_what_is_sent_by_udp_is_what_is_in_a_log_of_it(packets: list[bytes], tmp_path: Path) -> None:
     port, wanted = free_port(), expected(packets, tmp_path)
 
@@ -78,7 +91,7 @@ def test_what_is_sent_by_udp_is_what_is_in_a_log_of_it(packets: list[bytes], tmp
             for number, packet in enumerate(packets):
                 sender.sendto(packet, ("127.0.0.1", port))
                 if number % BURST == 0:
-                    time.sleep(0.01)
+                    wait_until_read(port)
 
     assert heard(MavlinkStream.parse(f"udp:127.0.0.1:{port}"), len(wanted), send) == without_utc(wanted)
 
@@ -103,7 +116,7 @@ def test_what_is_sent_by_a_serial_line_is_what_is_in_a_log_of_it(packets: list[b
 def test_a_message_that_a_bridge_cuts_into_two_datagrams_is_heard_beside_another_sender() -> None:
     port = free_port()
     stream = MavlinkStream.parse(f"udp:127.0.0.1:{port}")
-    first, second = (Autopilot().packet(position(boot_ms)) for boot_ms in (1000, 2000))
+    first, second = Autopilot().packet(attitude(1000)), Autopilot(system=2).packet(attitude(2000))
     with (
         closing(stream.reports()) as reports,
         socket.socket(type=socket.SOCK_DGRAM) as one,
@@ -112,9 +125,9 @@ def test_a_message_that_a_bridge_cuts_into_two_datagrams_is_heard_beside_another
         assert next(reports) is None
         for sender, part in ((one, first[:20]), (other, second[:9]), (one, first[20:]), (other, second[9:])):
             sender.sendto(part, ("127.0.0.1", port))
-        heard_s = [report.own_s for report in (next(reports), next(reports)) if report]
+        heard = [(report.own_s, report.refused) for report in (next(reports), next(reports)) if report]
 
-    assert heard_s == [1.0, 2.0]
+    assert heard == [(1.0, None), (None, "other vehicle")]
 
 
 @pytest.fixture(params=["udp", "tcp", "serial"])
@@ -178,7 +191,7 @@ def failure(stream: MavlinkStream, timeout_s: float = 20.0) -> str:
 
 def test_a_server_that_dies_is_lost_after_what_it_has_said() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
-        thread = threading.Thread(target=answer, args=(server, Autopilot().packet(position(1000))))
+        thread = threading.Thread(target=answer, args=(server, Autopilot().packet(attitude(1000))))
         thread.start()
         reports = MavlinkStream.parse(f"tcp:127.0.0.1:{server.getsockname()[1]}").reports()
         first = next(reports)
@@ -246,6 +259,18 @@ def test_a_device_that_is_unplugged_is_lost() -> None:
             next(reports)
 
 
+def test_a_device_that_is_unplugged_while_it_is_opened_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    line, flush = SerialLine(), termios.tcflush
+
+    def unplugged_meanwhile(*arguments: int) -> None:
+        line.unplug()
+        flush(*arguments)
+
+    monkeypatch.setattr(termios, "tcflush", unplugged_meanwhile)
+
+    assert failure(MavlinkStream.parse(line.device)) == f"{line.device}: Input/output error"
+
+
 def test_a_device_that_is_not_there_is_named() -> None:
     assert failure(MavlinkStream.parse("/dev/tty-none")) == "/dev/tty-none: No such file or directory"
 
@@ -304,7 +329,78 @@ def test_the_vehicle_stays_the_one_when_the_link_was_lost() -> None:
     for system in (1, 2):
         with closing(stream.reports()) as reports, socket.socket(type=socket.SOCK_DGRAM) as sender:
             assert next(reports) is None
-            sender.sendto(Autopilot(system).packet(position(1000)), ("127.0.0.1", port))
+            sender.sendto(Autopilot(system).packet(attitude(1000)), ("127.0.0.1", port))
             said.append(next(reports))
 
     assert [report.refused for report in said if report] == [None, "other vehicle"]
+
+
+class Aircraft:
+    """One that sends to a port from a socket of its own, with the system id that all have before somebody sets another."""
+
+    def __init__(self, port: int, latitude: float, boot_ms: int) -> None:
+        self._port, self._latitude, self._boot_ms = port, latitude, boot_ms
+        self._autopilot = Autopilot()
+        self._socket = socket.socket(type=socket.SOCK_DGRAM)
+
+    def say_where(self) -> None:
+        self._boot_ms += 100
+        for message in (heartbeat(), gps(), position(self._boot_ms, self._latitude)):
+            self._socket.sendto(self._autopilot.packet(message), ("127.0.0.1", self._port))
+
+    def close(self) -> None:
+        self._socket.close()
+
+
+def latitude_of(report: Report | None) -> object:
+    """Or the reason why there is none."""
+    assert report is not None
+    return report.refused if report.position is None else report.position.latitude
+
+
+@pytest.mark.parametrize("boot_ms", [1000, 60_000, 900_000], ids=["booted later", "at once", "earlier"])
+def test_of_two_aircraft_with_one_id_the_one_that_was_heard_first_is_followed(boot_ms: int) -> None:
+    port = free_port()
+    one, other = Aircraft(port, 50.0, 60_000), Aircraft(port, 50.1, boot_ms)
+    with closing(MavlinkStream.parse(f"udp:127.0.0.1:{port}").reports()) as reports, closing(one), closing(other):
+        assert next(reports) is None
+        said = []
+        for _ in range(20):
+            one.say_where()
+            said.append(latitude_of(next(reports)))
+            other.say_where()
+            said += [latitude_of(next(reports)), latitude_of(next(reports))]
+
+    assert said == [50.0, "other vehicle", "other vehicle"] * 20  # its receiver's words are refused as well
+
+
+def test_an_aircraft_that_was_silent_may_go_on_from_another_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mavlink_vehicle, "_LEFT_S", 1.5)
+    port = free_port()
+    one, other = Aircraft(port, 50.0, 60_000), Aircraft(port, 50.1, 61_000)
+    with closing(MavlinkStream.parse(f"udp:127.0.0.1:{port}").reports()) as reports, closing(one), closing(other):
+        assert next(reports) is None
+        one.say_where()
+        said = [latitude_of(next(reports))]
+        time.sleep(0.5)
+        other.say_where()
+        said += [latitude_of(next(reports)), latitude_of(next(reports))]
+        time.sleep(1.5)
+        other.say_where()
+        said.append(latitude_of(next(reports)))
+
+    assert said == [50.0, "other vehicle", "other vehicle", 50.1]
+
+
+def test_of_two_aircraft_with_one_id_on_one_line_the_one_that_was_heard_first_is_followed() -> None:
+    line, autopilot, said = SerialLine(), Autopilot(), []
+    with closing(MavlinkStream.parse(line.device).reports()) as reports:
+        assert next(reports) is None
+        line.send(autopilot.packet(gps()))
+        for number in range(20):
+            for boot_ms, latitude in ((60_000, 50.0), (5_000, 50.1), (900_000, 50.2)):
+                line.send(autopilot.packet(position(boot_ms + 100 * number, latitude)))
+                said.append(latitude_of(next(reports)))
+    line.unplug()
+
+    assert said == [50.0, "other vehicle", "other vehicle"] * 20
