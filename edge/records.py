@@ -224,7 +224,7 @@ class Alert:
         observation: What the ground is told; of several of one place that with the highest confidence.
         label: The label that is alerted about, which a threshold below one half can make another than the most probable.
         confidence: Probability of that label, 0..1.
-        count: How many observations it stands for.
+        count: How many frames show it.
         revision: How often it was told before; a higher one replaces a lower one.
         first_at: Capture time of the earliest of several, UTC; None: there is one.
         last_at: Of the latest.

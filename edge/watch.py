@@ -114,7 +114,7 @@ def alert_line(alert: AlertMessage) -> str:
     if alert.geometry is not None:
         longitude, latitude = alert.geometry.coordinates[:2]
         place = f"{latitude:10.6f} {longitude:11.6f}"
-    times = "" if properties.count == 1 else f"  {properties.count} sightings"
+    times = "" if properties.count == 1 else f"  {properties.count} frames"
     return (
         f"{properties.captured_at}  {printable(properties.device)}  {printable(properties.label):8}"
         f" {properties.confidence:6.1%}  {place:22}  {printable(properties.frame.name)}{times}"

@@ -140,10 +140,17 @@ class TriageConfig(_Section, frozen=True):
     merge_s: Annotated[Seconds, Meta(description="as long as no more time lies between two of them")] = 60.0
     confirm: Annotated[
         tuple[Annotated[int, Meta(ge=1)], Annotated[int, Meta(ge=1, le=1000)]] | None,
-        Meta(description="[k, n]: damage is only told when k of n frames in a row show it; null: at once"),
+        Meta(
+            description="[k, n]: damage is only told when k of n frames in a row show it, within merge_m, or 30 m if that is 0;"
+            " null: at once"
+        ),
     ] = None
     area: Annotated[
-        str, Meta(description="GeoJSON file: alerts only from within its polygons, or where the position is unknown")
+        str,
+        Meta(
+            description="GeoJSON file: alerts only from within its polygons, from an aircraft within 1000 m of them where it is"
+            " not known what ground it saw, or where the position is unknown"
+        ),
     ] = ""
 
 

@@ -145,6 +145,7 @@ class Daemon:
             stopping=self._stopping,
             batch_s=config.journal.batch_s,
             sightings=self._models.service.sightings,
+            pictures=self._pictures,
         )
 
     def _open_uplink(self) -> None:

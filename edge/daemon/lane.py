@@ -148,6 +148,10 @@ class Lane:
             reason = f"{len(survey.tiles) - len(observations)} of {len(survey.tiles)} tiles: {reason}"
             _log.warning("%a: %s", survey.frame.key.name, reason)
         alerts = [alert for triage, seen in by_triage.items() for alert in triage.decide_all(seen)]
+        pictures = self._pictures.of_alerts(survey.frame, alerts)
+        told = {alert.id for alert in alerts}
+        best = self._service.sightings.best_in(survey.frame)
+        self._pictures.keep(survey.frame, [(alert, tile) for alert, tile in best if alert not in told])
         return FrameRecord(
             survey.frame.key,
             rfc3339(survey.frame.captured_at),
@@ -155,6 +159,7 @@ class Lane:
             reason,
             observations,
             alerts,
-            self._pictures.of_alerts(survey.frame, alerts),
+            pictures,
             round((time.monotonic() - frame.begun) * 1000, 2),
+            survey.frame.clock,
         )

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from edge.capture.directory import DirectorySource, FoundFile
 from edge.daemon.counters import Counters
 from edge.daemon.lane import Recorded
+from edge.daemon.pictures import Pictures
 from edge.health import Conditions
 from edge.journal import FrameRecord, Journal, JournalFullError
 from edge.records import Alert
@@ -40,12 +41,15 @@ class Recorder:
         stopping: threading.Event,
         batch_s: float,
         sightings: Sightings,
+        pictures: Pictures,
     ) -> None:
         """
         Args:
             batch_s: Frames without an alert wait so long for others: fewer writes spare a memory card.
             sightings: Has the last revisions of alerts, which come with no frame.
+            pictures: Has kept those of them.
         """
+        self._pictures = pictures
         self._sightings = sightings
         self._batch_s = batch_s
         self._recorded = recorded
@@ -122,9 +126,10 @@ class Recorder:
         """Journal records; on a full disk say so and go on when there is room. False: stopped before there was."""
         if not records and not revisions:
             return True
+        pictures = self._pictures.kept(revisions)
         while True:
             try:
-                added = self._journal.record(records, revisions)
+                added = self._journal.record(records, revisions, pictures)
             except JournalFullError as error:
                 self._conditions.set("journal", str(error))
                 if self._stopping.wait(_JOURNAL_RETRY_S):

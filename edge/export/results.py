@@ -10,6 +10,7 @@ from __future__ import annotations
 import heapq
 import mimetypes
 import sqlite3
+import zlib
 from collections.abc import Generator, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
@@ -17,16 +18,16 @@ from typing import Any, Literal
 import msgspec
 
 from edge.journal.packing import unpack, unpack_corners
-from edge.journal.schema import OUTCOMES
+from edge.journal.schema import CLOCKS, OUTCOMES
 from edge.messages import MultiPolygon, Polygon, decode_alert, polygon
-from edge.records import Outcome, PlaceKind
+from edge.records import Clock, Outcome, PlaceKind
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _TYPES = mimetypes.MimeTypes()
 
 _FRAME = (
-    "frames.frame AS frame, frames.name AS name, path, size_bytes, modified_ns, captured_ms, recorded_ms, outcome, reason,"
-    " total_ms, frames.run AS run, runs.version AS version, physical_cores, logical_cores, system, system_version,"
+    "frames.frame AS frame, frames.name AS name, path, size_bytes, modified_ns, captured_ms, clock, recorded_ms, outcome,"
+    " reason, total_ms, frames.run AS run, runs.version AS version, physical_cores, logical_cores, system, system_version,"
     " memory_bytes, in_container"
 )
 _RESULT = (
@@ -83,13 +84,19 @@ ALERTED = f"{_ALERTS} AND NOT repeats ORDER BY sequence"
 FRAMES = f"SELECT {_FRAME} FROM frames{_OF_FRAME} WHERE {_SINCE} ORDER BY frames.frame"  # noqa: S608
 
 
+_CreatedFrom = Literal["image", "name", "file"]
+_CREATED_FROM: dict[Clock, _CreatedFrom] = {"image": "image", "name": "name"}
+
+
 class Result(msgspec.Struct, frozen=True, kw_only=True):
     """A tile's result with all that is known of it, or a frame that has none. None: not known, or there is none.
 
     Attributes:
         frame: Its name within its source.
         type: MIME type, by the end of the name.
-        created_at: When it was taken if the image says so, else when its file was last written; created_from says which.
+        created_at: When it was taken; created_from says who knows that: the image, the name of its file, or its file, which
+            was last written then.
+        clock: Which clock created_at is of: of a file, the device's, or that of the GPS where the device's is not synchronised.
         outcome: Of the frame; an observed one without a label: its result was forgotten to make room.
         label: The most probable one, and confidence its probability.
         inference_ms: Of this tile; total_ms: of the frame, from the beginning of its reading to its result.
@@ -99,7 +106,7 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
         footprint: The ground that it shows.
         device: What the engine ran on.
         alert_sequence: Number of the alert within this journal that was told with this result.
-        alert_revision: How often that alert was told before, and alert_count how many sightings it stood for then.
+        alert_revision: How often that alert was told before, and alert_count how many frames showed it then.
         run: Number of the run of the daemon; what follows is of that run.
     """
 
@@ -108,7 +115,8 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     size_bytes: int | None = None
     type: str | None = None
     created_at: datetime | None = None
-    created_from: Literal["image", "file"] | None = None
+    created_from: _CreatedFrom | None = None
+    clock: Clock | None = None
     recorded_at: datetime | None = None
     outcome: Outcome
     reason: str | None = None
@@ -212,9 +220,14 @@ def _outdated(database: sqlite3.Connection) -> set[int]:
 
 
 def _told(database: sqlite3.Connection, which: str) -> Iterator[tuple[str, int, int]]:
-    """Id, revision and number of alerts."""
+    """Id, revision and number of alerts whose messages can be read."""
     for revision, sequence, message in database.execute(f"SELECT revision, sequence, message FROM alerts WHERE {which}"):  # noqa: S608
-        yield _head_decoder.decode(unpack(message)).id, revision, sequence
+        try:
+            alert = _head_decoder.decode(unpack(message)).id
+        except (zlib.error, msgspec.DecodeError):
+            # What is damaged stands for itself.
+            continue
+        yield alert, revision, sequence
 
 
 def _observation(row: sqlite3.Row) -> Result:
@@ -235,15 +248,17 @@ def _alert(row: sqlite3.Row) -> Result:
 
 def _of_frame(row: sqlite3.Row) -> dict[str, Any]:
     modified_ms, captured_ms = row["modified_ns"] // 1_000_000, row["captured_ms"]
-    # Of an image that does not say when it was taken, the daemon takes the time of the file.
+    clock = None if row["clock"] is None else CLOCKS[row["clock"]]
+    # An older version did not say, but took the file's own time where the image had none.
     is_from_image = captured_ms not in {None, modified_ms}
     return {
         "frame": row["name"],
         "source": row["path"],
         "size_bytes": row["size_bytes"],
         "type": _TYPES.guess_type(row["name"], strict=False)[0],
-        "created_at": _time(captured_ms if is_from_image else modified_ms),
-        "created_from": "image" if is_from_image else "file",
+        "created_at": _time(modified_ms if captured_ms is None else captured_ms),
+        "created_from": _created_from(clock) or ("image" if is_from_image else "file"),
+        "clock": clock,
         "recorded_at": _time(row["recorded_ms"]),
         "outcome": OUTCOMES[row["outcome"]],
         "in_container": None if row["in_container"] is None else bool(row["in_container"]),
@@ -261,15 +276,24 @@ def _of_result(row: sqlite3.Row) -> dict[str, Any]:
 
 
 def _of_message(message: bytes) -> dict[str, Any]:
-    """What an alert knows of its frame."""
-    properties = decode_alert(unpack(message)).properties
+    """What an alert knows of its frame; of one that is damaged nothing is known."""
+    try:
+        properties = decode_alert(unpack(message)).properties
+    except (zlib.error, msgspec.DecodeError):
+        return {"outcome": "observed"}
     return {
         "frame": properties.frame.name,
         "source": properties.frame.source,
         "type": _TYPES.guess_type(properties.frame.name, strict=False)[0],
         "created_at": datetime.fromisoformat(properties.captured_at),
+        "created_from": _created_from(properties.clock),
+        "clock": properties.clock,
         "outcome": "observed",
     }
+
+
+def _created_from(clock: Clock | None) -> _CreatedFrom | None:
+    return None if clock is None else _CREATED_FROM.get(clock, "file")
 
 
 def _time(milliseconds: int) -> datetime:

@@ -10,7 +10,7 @@ import logging
 import os
 import sqlite3
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -22,7 +22,7 @@ from edge.journal.limits import Housekeeping, Limits
 from edge.journal.memory import Memory
 from edge.journal.packing import pack, pack_corners
 from edge.journal.records import FrameRecord, Run, Thumbnail
-from edge.journal.schema import OUTCOMES, milliseconds
+from edge.journal.schema import CLOCKS, OUTCOMES, milliseconds
 from edge.journal.thumbnails import Thumbnails
 from edge.messages import alert_message, encode
 from edge.records import Alert, FrameKey, ModelName, Observation, Outcome
@@ -92,13 +92,19 @@ class Journal:
         sizes = (os.path.getsize(f"{self.path}{suffix}") for suffix in ("", "-wal") if os.path.exists(f"{self.path}{suffix}"))
         return sum(sizes)
 
-    def record(self, frames: Iterable[FrameRecord], revisions: Sequence[Alert] = ()) -> int:
+    def record(
+        self,
+        frames: Iterable[FrameRecord],
+        revisions: Sequence[Alert] = (),
+        thumbnails: Sequence[tuple[str, bytes]] = (),
+    ) -> int:
         """Keep what became of frames, with their observations and alerts, in one transaction.
 
         A frame that is already there as observed or rejected is left as it is.
 
         Args:
             revisions: Of alerts about earlier frames, told for another reason than one of these frames.
+            thumbnails: Pictures for the ground, by the id of their revision's alert.
 
         Returns:
             How many alerts were added, each revision counted.
@@ -108,16 +114,20 @@ class Journal:
         """
         kept = list(frames)
         try:
-            return self._record(kept, revisions, pictures=True)
+            return self._record(kept, revisions, dict(thumbnails))
         except JournalFullError as error:
-            if not any(frame.thumbnails for frame in kept):
+            if not thumbnails and not any(frame.thumbnails for frame in kept):
                 raise
             # Alerts say all that is needed, and may find room where their pictures do not.
-            count = self._record(kept, revisions, pictures=False)
+            count = self._record(kept, revisions, None)
             _log.warning("%s: kept without pictures", error)
             return count
 
-    def _record(self, frames: list[FrameRecord], revisions: Sequence[Alert], *, pictures: bool) -> int:
+    def _record(self, frames: list[FrameRecord], revisions: Sequence[Alert], pictures: Mapping[str, bytes] | None) -> int:
+        """
+        Args:
+            pictures: Of revisions; None: no picture is kept, of frames neither.
+        """
         first: int = self.alerts.last_sequence
         sequence = first
         thumbnails: list[Thumbnail] = []
@@ -130,14 +140,16 @@ class Journal:
                 for alert in revisions:
                     sequence += 1
                     self._insert_alert(connection, sequence, self._newest_frame(connection), alert, repeats=True)
-                if pictures:
+                    if pictures and alert.id in pictures:
+                        thumbnails.append(Thumbnail(sequence, alert.id, pictures[alert.id], alert.revision))
+                if pictures is not None:
                     self.thumbnails.insert(connection, thumbnails)
         except BaseException:
             # Names that were new in there are not.
             self._names.clear()
             raise
         self.alerts.added(sequence - first)
-        if pictures:
+        if pictures is not None:
             self.thumbnails.added(thumbnails)
         return sequence - first
 
@@ -165,10 +177,10 @@ class Journal:
         key = frame.key
         row = connection.execute(
             "INSERT INTO frames (run, source, name, size_bytes, modified_ns, recorded_ms, captured_ms, total_ms, outcome,"
-            " reason) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+            " reason, clock) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
             " ON CONFLICT (name, modified_ns, size_bytes, source) DO UPDATE SET run = excluded.run,"
             " recorded_ms = excluded.recorded_ms, captured_ms = excluded.captured_ms, total_ms = excluded.total_ms,"
-            " outcome = excluded.outcome, reason = excluded.reason WHERE outcome = ? RETURNING frame",
+            " outcome = excluded.outcome, reason = excluded.reason, clock = excluded.clock WHERE outcome = ? RETURNING frame",
             (
                 self._run,
                 self._number_of(connection, "sources", "path", key.source),
@@ -180,6 +192,7 @@ class Journal:
                 frame.total_ms,
                 OUTCOMES.index(frame.outcome),
                 frame.reason,
+                None if frame.clock is None else CLOCKS.index(frame.clock),
                 _UNAVAILABLE,
             ),
         ).fetchone()
@@ -202,7 +215,7 @@ class Journal:
             sequence += 1
             self._insert_alert(connection, sequence, frame, alert, repeats=own.get(id(alert.observation)) is not alert)
             if alert.id in pictures:
-                thumbnails.append(Thumbnail(sequence, alert.id, pictures[alert.id], replaces=alert.revision > 0))
+                thumbnails.append(Thumbnail(sequence, alert.id, pictures[alert.id], alert.revision))
         connection.executemany(
             f"INSERT INTO observations ({_OBSERVATION}) VALUES ({_marks(13)})",  # noqa: S608 - our own columns
             [self._values(connection, frame, observation) for key, observation in results.items() if key not in own],

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from edge.records import Alert, FrameKey, Observation, Outcome
+from edge.records import Alert, Clock, FrameKey, Observation, Outcome
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,6 +17,7 @@ class FrameRecord:
         alerts: What the ground is told; their observations are among these, or those of an earlier frame.
         thumbnails: Pictures for the ground, by the id of their alert.
         total_ms: From the beginning of its reading to its result; None: there was none.
+        clock: Which one captured_at is of; None: not known.
     """
 
     key: FrameKey
@@ -27,6 +28,7 @@ class FrameRecord:
     alerts: Sequence[Alert] = ()
     thumbnails: Sequence[tuple[str, bytes]] = ()
     total_ms: float | None = None
+    clock: Clock | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,13 +49,13 @@ class Thumbnail:
 
     Attributes:
         alert: The id of its alert.
-        replaces: There may be an older one of the same alert, which need not be sent any more.
+        revision: Of its alert; one of a lower revision need not be sent any more.
     """
 
     sequence: int
     alert: str
     jpeg: bytes
-    replaces: bool = False
+    revision: int = 0
 
 
 @dataclass(frozen=True, slots=True)

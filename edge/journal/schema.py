@@ -11,13 +11,16 @@ from datetime import datetime
 
 from edge.journal.packing import pack
 from edge.messages import uuid7
-from edge.records import Outcome
+from edge.records import Clock, Outcome
 
 VERSION = 3
 PAGE_BYTES = 1024
 
 OUTCOMES: tuple[Outcome, ...] = ("observed", "rejected", "unavailable")
 """As numbered in the table frames."""
+
+CLOCKS: tuple[Clock, ...] = ("image", "name", "system", "gps", "unsynchronised")
+"""As numbered in the same table."""
 
 _OBSERVATION = """
     frame INTEGER NOT NULL,
@@ -35,8 +38,10 @@ _OBSERVATION = """
 # What version 3 added stands at the end, where ALTER TABLE puts it. The place of a result is latitude and longitude; on_ground:
 # 1: it is that of the ground, 0: that of the device, NULL: there is none, or an older version did not say.
 _PLACE = ("on_ground INTEGER", "footprint BLOB")
-# sightings: how many observations the alert stands for; repeats: the row tells again of a result that is a row of its own. The
-# frame of such a row is the one with which it was told, for the housekeeping; the message knows the right one.
+# Which clock captured_ms is of; NULL: an older version did not say.
+_CLOCK = ("clock INTEGER",)
+# sightings: how many frames show it; repeats: the row tells again of a result that is a row of its own. The frame of such a row
+# is the one with which it was told, for the housekeeping; the message knows the right one.
 _ALERT = (
     "revision INTEGER NOT NULL DEFAULT 0",
     "sightings INTEGER NOT NULL DEFAULT 1",
@@ -76,7 +81,8 @@ CREATE TABLE frames (
     captured_ms INTEGER,
     total_ms REAL,
     outcome INTEGER NOT NULL,
-    reason TEXT
+    reason TEXT,
+    {", ".join(_CLOCK)}
 );
 CREATE UNIQUE INDEX frames_by_key ON frames (name, modified_ns, size_bytes, source);
 CREATE TABLE observations (observation INTEGER PRIMARY KEY, {_OBSERVATION}, {", ".join(_PLACE)});
@@ -164,9 +170,9 @@ def _run(database: sqlite3.Connection, script: str) -> None:
 
 
 def _from_2(database: sqlite3.Connection) -> None:
-    """Schema 2 knew neither footprints nor revisions. No row is touched: what was added has its default in them."""
+    """Schema 2 knew neither clocks nor footprints nor revisions. No row is touched: what was added has its default in them."""
     database.execute("DROP VIEW results")
-    for table, columns in (("observations", _PLACE), ("alerts", (*_PLACE, *_ALERT))):
+    for table, columns in (("frames", _CLOCK), ("observations", _PLACE), ("alerts", (*_PLACE, *_ALERT))):
         for column in columns:
             database.execute(f"ALTER TABLE {table} ADD COLUMN {column}")
     _run(database, _VIEW)
@@ -192,8 +198,8 @@ def _from_1(database: sqlite3.Connection) -> None:
                 CAST(substr(model, length(rtrim(model, '0123456789')) + 1) AS INTEGER), '' FROM observations_1;
         INSERT INTO engines (name, device) SELECT DISTINCT engine, device FROM observations_1;
         INSERT INTO frames SELECT frame, NULL, sources.source, name, size_bytes, modified_ns, overflight_ms(recorded_at),
-            overflight_ms(captured_at), NULL, CASE outcome WHEN 'observed' THEN 0 WHEN 'rejected' THEN 1 ELSE 2 END, reason
-            FROM frames_1 JOIN sources ON path = frames_1.source;
+            overflight_ms(captured_at), NULL, CASE outcome WHEN 'observed' THEN 0 WHEN 'rejected' THEN 1 ELSE 2 END, reason,
+            NULL FROM frames_1 JOIN sources ON path = frames_1.source;
         CREATE TABLE moved AS SELECT observation, frame, tile, label, probabilities, latitude, longitude, altitude_m,
             fix_source, models.model AS model, engines.engine AS engine, inference_ms
             FROM observations_1 JOIN models ON observations_1.model = models.name || '-' || models.version

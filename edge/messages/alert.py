@@ -83,7 +83,7 @@ class AlertProperties(ObservationProperties, frozen=True, kw_only=True, omit_def
     Attributes:
         sequence: Counts the messages of this kind of one journal, without gaps.
         revision: Of several messages with one id that with the highest stands.
-        count: How many observations it stands for; the one that it tells of is the surest of them.
+        count: How many frames show it; the one that it tells of is the surest of them.
         first_at: When the earliest of several was taken; null: it is one.
         last_at: When the latest was.
     """

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import msgspec
 
 from edge.config import ConfigError
 from edge.text import one_line, printable
+from edge.triage.sighting import M_PER_DEG
 
 _MAX_BYTES = 10_000_000
 # Each is looked at for each sighting within the box around them.
@@ -48,6 +50,22 @@ class _Polygon:
                 x, y = next_x, next_y
         return is_inside
 
+    def is_near(self, longitude: float, latitude: float, limit_m: float) -> bool:
+        """Whether one of the rings is no further away, on a plane that touches the earth there."""
+        limit_deg = limit_m / M_PER_DEG
+        # Where meridians meet, all are near.
+        narrow = max(math.cos(math.radians(latitude)), 1e-9)
+        if not (
+            self.west - limit_deg / narrow <= longitude <= self.east + limit_deg / narrow
+            and self.south - limit_deg <= latitude <= self.north + limit_deg
+        ):
+            return False
+        return any(
+            _to_line(((x - longitude) * narrow, y - latitude), ((next_x - longitude) * narrow, next_y - latitude)) <= limit_deg
+            for ring in self.rings
+            for (x, y), (next_x, next_y) in pairwise(ring)
+        )
+
 
 class Area:
     """Polygons; the lines between their corners are straight in longitude and latitude, as GeoJSON has them."""
@@ -55,8 +73,12 @@ class Area:
     def __init__(self, polygons: Sequence[Sequence[Sequence[_Point]]]) -> None:
         """
         Args:
-            polygons: Each an outline and its holes: closed rings of longitude and latitude. Longitudes may go beyond 180
-                degrees, of an area that is not cut at the date line.
+            polygons: Each an outline and its holes: closed rings of longitude and latitude. An area across the date line is
+                cut there, has longitudes beyond 180 degrees, or a side that jumps from one end to the other: that goes
+                the short way.
+
+        Raises:
+            ValueError: A ring goes around a pole.
         """
         self._polygons = [_polygon(rings) for rings in polygons]
 
@@ -74,16 +96,18 @@ class Area:
                 raise ValueError(f"has more than {_MAX_POINTS} points")
             if not polygons:
                 raise ValueError("has no polygon")
+            return cls(polygons)
         except (OSError, ValueError, OverflowError, msgspec.DecodeError, RecursionError) as error:
             raise ConfigError(
                 f"triage.area: {printable(path)}: {one_line(error)}: expected GeoJSON with a Polygon or MultiPolygon"
             ) from error
-        return cls(polygons)
 
-    def contains(self, latitude: float, longitude: float) -> bool:
-        """Whether a place is within; degrees, WGS 84."""
+    def contains(self, latitude: float, longitude: float, margin_m: float = 0.0) -> bool:
+        """Whether a place is within, or no further outside than a margin; degrees, WGS 84."""
         turns = (longitude, longitude - _FULL_TURN_DEG, longitude + _FULL_TURN_DEG)
-        return any(polygon.contains(each, latitude) for polygon in self._polygons for each in turns)
+        if any(polygon.contains(each, latitude) for polygon in self._polygons for each in turns):
+            return True
+        return margin_m > 0 and any(polygon.is_near(each, latitude, margin_m) for polygon in self._polygons for each in turns)
 
 
 def _read(path: Path) -> Any:
@@ -95,9 +119,46 @@ def _read(path: Path) -> Any:
 
 
 def _polygon(rings: Sequence[Sequence[_Point]]) -> _Polygon:
-    longitudes, latitudes = zip(*(point for ring in rings for point in ring), strict=True)
-    closed = tuple(tuple(ring) for ring in rings)
-    return _Polygon(closed, min(longitudes), min(latitudes), max(longitudes), max(latitudes))
+    outline, *holes = (_unrolled(ring) for ring in rings)
+    # A hole may be written a turn away from what it is in.
+    beside = [_moved(hole, round((_middle(outline) - _middle(hole)) / _FULL_TURN_DEG) * _FULL_TURN_DEG) for hole in holes]
+    longitudes, latitudes = zip(*(point for ring in (outline, *beside) for point in ring), strict=True)
+    return _Polygon((outline, *beside), min(longitudes), min(latitudes), max(longitudes), max(latitudes))
+
+
+def _unrolled(ring: Sequence[_Point]) -> tuple[_Point, ...]:
+    """A ring whose sides go the short way, where more than half a turn was written; a full one is around the earth.
+
+    Raises:
+        ValueError: It goes around a pole, which has no inside in longitude and latitude.
+    """
+    turned, before = 0.0, ring[0][0]
+    points = []
+    for longitude, latitude in ring:
+        if _FULL_TURN_DEG / 2 < abs(longitude - before) < _FULL_TURN_DEG:
+            turned += math.copysign(_FULL_TURN_DEG, before - longitude)
+        points.append((longitude + turned, latitude))
+        before = longitude
+    if turned:
+        raise ValueError("has a ring around a pole, which is to be cut at the date line")
+    return tuple(points)
+
+
+def _middle(ring: Sequence[_Point]) -> float:
+    longitudes = [longitude for longitude, _ in ring]
+    return (min(longitudes) + max(longitudes)) / 2
+
+
+def _moved(ring: Sequence[_Point], by_deg: float) -> tuple[_Point, ...]:
+    return tuple((longitude + by_deg, latitude) for longitude, latitude in ring)
+
+
+def _to_line(one: _Point, other: _Point) -> float:
+    """From the origin to the nearest point of a line."""
+    along = (other[0] - one[0], other[1] - one[1])
+    squared = along[0] ** 2 + along[1] ** 2
+    share = min(1.0, max(0.0, -(one[0] * along[0] + one[1] * along[1]) / squared)) if squared else 0.0
+    return math.hypot(one[0] + share * along[0], one[1] + share * along[1])
 
 
 def _polygons(content: Any, depth: int) -> Iterator[list[list[_Point]]]:

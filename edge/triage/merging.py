@@ -1,7 +1,7 @@
 """Sightings of one place are one alert, which is told again only when there is something to say.
 
-A hundred updates are no better than a hundred alerts. So an alert is told anew when it stands for twice as many sightings as
-when it was told last, when its best one is clearly surer, and once more when nothing has come for a while.
+A hundred updates are no better than a hundred alerts. So an alert is told anew when twice as many frames show it as when it was
+told last, when its best sighting is clearly surer, and once more when nothing has come for a while.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from edge.messages import uuid7
-from edge.records import Alert, Place
+from edge.records import Alert, Frame, Place, Tile
 from edge.triage.sighting import Sighting, distance_m, is_near
 
 _CLEAR_RISE = 0.1
@@ -27,12 +27,15 @@ class OpenAlert:
 
     Attributes:
         place: Of its first sighting, which decides what is near; it does not move, so that alerts do not wander.
+        tile: Of the same.
         touched_s: When the last sighting came, by the clock of `Merging`.
+        count: How many frames show it.
         told: The count when it was told last; 0: it was not.
     """
 
     id: str
     place: Place | None
+    tile: Tile
     best: Sighting
     latest: Sighting
     first_at: datetime
@@ -45,7 +48,9 @@ class OpenAlert:
 
     def add(self, sighting: Sighting) -> None:
         """Take one more sighting; of two that are as sure the earlier one that came stays."""
-        self.count += 1
+        # The tiles of a frame come one after another.
+        if sighting.observation.frame.key != self.latest.observation.frame.key:
+            self.count += 1
         self.first_at, self.last_at = min(self.first_at, sighting.at), max(self.last_at, sighting.at)
         self.latest = sighting
         if sighting.confidence > self.best.confidence:
@@ -55,6 +60,15 @@ class OpenAlert:
     def is_due(self) -> bool:
         """Whether the ground is to be told now."""
         return self.count >= 2 * self.told or self.best.confidence - self.told_confidence >= _CLEAR_RISE
+
+    def is_of(self, place: Place, tile: Tile) -> bool:
+        """Whether a sighting there can be one of it.
+
+        Different tiles of a frame show different ground, though all that is known of it is where the aircraft was.
+        """
+        if self.place is None or self.place.kind != place.kind:
+            return False
+        return place.kind == "ground" or _overlap(self.tile, tile)
 
     def tell(self) -> Alert:
         """It as it is now, as its next revision."""
@@ -87,7 +101,8 @@ class Merging:
     ) -> None:
         """
         Args:
-            merge_m: Closer than that is one place; 0: every sighting is an alert.
+            merge_m: Closer than that is one place; 0: every sighting is an alert. The ground that is shown and the aircraft
+                are never one place.
             merge_s: As long as no more lies between two capture times.
             clock: Of this machine, seconds: what is over is told as long after the last sighting came.
         """
@@ -118,6 +133,7 @@ class Merging:
             if alert.place is not None
             and is_near(alert.place, place, self._merge_m)
             and alert.best.label == sighting.label
+            and alert.is_of(place, sighting.observation.tile)
             and alert.first_at - self._merge <= sighting.at <= alert.last_at + self._merge
         ]
         if not near:
@@ -138,12 +154,13 @@ class Merging:
             latest: The one of them that came last.
         """
         first = sightings[0]
-        place = next((each.place for each in sightings if each.place is not None), None)
-        alert = OpenAlert(self._new_id(), place, first, first, first.at, first.at, self._clock())
+        placed = next((each for each in sightings if each.place is not None), first)
+        tile = placed.observation.tile
+        alert = OpenAlert(self._new_id(), placed.place, tile, first, first, first.at, first.at, self._clock())
         for sighting in sightings[1:]:
             alert.add(sighting)
         alert.latest = latest
-        if self._merge_m and place is not None:
+        if self._merge_m and placed.place is not None:
             self._forget()
             self._open[alert.id] = alert
             self._untold[alert.id] = alert
@@ -155,6 +172,14 @@ class Merging:
             return None
         self._untold.pop(alert.id, None)
         return alert.tell()
+
+    def best_in(self, frame: Frame) -> list[tuple[str, Tile]]:
+        """Alerts that may be updated and that a frame shows best, and in which of its tiles."""
+        return [
+            (alert.id, alert.best.observation.tile)
+            for alert in self._open.values()
+            if alert.best.observation.frame.key == frame.key
+        ]
 
     def due_s(self) -> float | None:
         """Seconds until `close_due` has something to tell; None: there is nothing."""
@@ -194,3 +219,10 @@ class Merging:
             del self._open[oldest.id]
             if self._untold.pop(oldest.id, None) is not None:
                 self._late.append(oldest.tell())
+
+
+def _overlap(one: Tile, other: Tile) -> bool:
+    """Whether tiles share pixels."""
+    across = min(one.left + one.width, other.left + other.width) - max(one.left, other.left)
+    down = min(one.top + one.height, other.top + other.height) - max(one.top, other.top)
+    return across > 0 and down > 0

@@ -11,7 +11,8 @@ from edge.records import Observation, Place
 # Mean radius (IUGG). On a sphere a distance is wrong by at most 0.6 %, which is nothing to what decides about an alert, and
 # it takes a microsecond; geodesics take a hundred.
 _EARTH_RADIUS_M = 6_371_008.8
-_M_PER_DEG = math.radians(_EARTH_RADIUS_M)
+M_PER_DEG = math.radians(_EARTH_RADIUS_M)
+"""Of latitude."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +33,7 @@ class Sighting:
 def is_near(one: Place, other: Place, limit_m: float) -> bool:
     """Whether two places are closer than a limit."""
     # Most are not, and cost no sine.
-    return abs(one.latitude - other.latitude) * _M_PER_DEG <= limit_m and distance_m(one, other) < limit_m
+    return abs(one.latitude - other.latitude) * M_PER_DEG <= limit_m and distance_m(one, other) < limit_m
 
 
 def distance_m(one: Place, other: Place) -> float:

@@ -167,7 +167,9 @@ def test_only_what_lies_in_the_area_is_alerted_about_and_health_counts_the_rest(
     device: Overflight, mosquitto: Mosquitto, photos: list[bytes], listen: Callable[[int], Ground], tmp_path: Path
 ) -> None:
     middle = SOUTH + 4.5 * DEG_PER_M
-    corners = [[-96, 29], [-95, 29], [-95, middle], [-96, middle], [-96, 29]]
+    # What an aircraft sees up to 1000 m outside is told as well.
+    north = middle - 1000 * DEG_PER_M
+    corners = [[-96, 29], [-95, 29], [-95, north], [-96, north], [-96, 29]]
     area = tmp_path / "area.geojson"
     area.write_text(json.dumps({"type": "Polygon", "coordinates": [corners]}))
     device.config["triage"] = {"threshold": 0.0, "area": str(area)}

@@ -41,7 +41,7 @@ def test_the_highest_revision_that_has_come_is_shown_and_each_once(mosquitto: Mo
     assert follow(mosquitto, sent, outdated=outdated) == [each for each in shown if outdated or each != ("a", 1)]
 
 
-def test_a_line_says_how_many_sightings_an_alert_stands_for() -> None:
+def test_a_line_says_how_many_frames_show_it() -> None:
     told = Alert("x", observe("a.jpeg"), "damaged", 0.75, 8, 3, CAPTURED_AT, CAPTURED_AT)
 
-    assert alert_line(alert_message(told, "uav-1", "7f3a", 1)).endswith("  a.jpeg  8 sightings")
+    assert alert_line(alert_message(told, "uav-1", "7f3a", 1)).endswith("  a.jpeg  8 frames")

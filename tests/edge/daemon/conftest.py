@@ -62,6 +62,7 @@ class Device:
         # Of the models that are made.
         self.ground_sample_distance_m: float | None = None
         self.triage: dict[str, Any] = {}
+        self.position: dict[str, Any] = {}
         self._opened: list[Models] = []
         for made in (self.inbox, self.keys):
             made.mkdir(parents=True)
@@ -74,6 +75,7 @@ class Device:
             "journal": {"path": str(self.folder / "state" / "journal.db")},
             "model": self.model,
             "triage": self.triage,
+            "position": self.position,
             # Nobody listens there.
             "uplink": {"url": "mqtt://127.0.0.1:9"},
         }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import queue
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -23,6 +24,7 @@ from edge.daemon.pause import Pause
 from edge.daemon.pictures import Pictures
 from edge.inference.engine import BATCH
 from edge.journal import FrameRecord, Journal
+from edge.journal.schema import CLOCKS
 from edge.position import Locator
 from edge.records import Footprint, Prediction, Tile
 from edge.survey import Surveyor
@@ -270,3 +272,21 @@ def test_daemon_cuts_frames_into_the_parts_of_the_configuration(device: Device) 
     picture = cv2.imdecode(np.frombuffer(snapshot[1], np.uint8), cv2.IMREAD_COLOR)
     assert picture is not None
     assert np.abs(picture.astype(int) - blocks(LEVELS, SIDE)).max() < 12
+
+
+def test_the_picture_that_follows_an_alert_at_last_is_of_the_frame_that_it_tells_of(device: Device) -> None:
+    device.position["sources"] = ["fixed:10,20"]
+    device.triage = {"threshold": 0.5, "merge_m": 60}
+    device.install(1, proven=True)
+    # Each is a little surer than the one before: that alone is not told at once.
+    for number in range(7):
+        picture = cv2.imencode(".png", np.full((64, 64, 3), 180 + 3 * number, np.uint8))[1].tobytes()
+        (device.inbox / f"20180805T01004{number}.00Z.png").write_bytes(picture)
+    Daemon(device.config).run(once=True, deliver_s=0.1)
+    journal = device.folder / "state" / "journal.db"
+    (last,) = rows(journal, "SELECT probabilities, sightings FROM alerts ORDER BY revision DESC LIMIT 1")
+    ((jpeg,),) = rows(journal, "SELECT jpeg FROM thumbnails")
+
+    assert (json.loads(last[0])["damaged"], last[1]) == (pytest.approx(198 / 255, abs=0.002), 7)
+    assert cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_GRAYSCALE).mean() == pytest.approx(198, abs=1)
+    assert rows(journal, "SELECT DISTINCT clock FROM frames") == [(CLOCKS.index("name"),)]

@@ -44,7 +44,7 @@ def observed(
     prediction = Prediction(share, MODEL, "openvino", "CPU", inference_ms)
     observations = [Observation(frame, Tile(8 * tile, 0, 8, 8), prediction, fix, footprint) for tile in range(tiles)]
     decided = [Alert(uuid7(), observation, "damaged", 0.75) for observation in observations] if alerts else []
-    return FrameRecord(key, rfc3339(captured_at), "observed", None, observations, decided, total_ms=total_ms)
+    return FrameRecord(key, rfc3339(captured_at), "observed", None, observations, decided, total_ms=total_ms, clock=frame.clock)
 
 
 def failed(name: str, outcome: Outcome = "rejected", reason: str = "not an image") -> FrameRecord:

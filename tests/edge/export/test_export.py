@@ -24,7 +24,7 @@ import pytest
 
 from edge.export.results import ALERTS, FRAMES, OBSERVATIONS, Result, results
 from edge.journal import Journal, JournalError, Limits, reader
-from edge.records import Footprint
+from edge.records import Clock, Footprint
 from tests.conftest import PROJECT
 from tests.edge.export.conftest import FILE_WRITTEN_AT, HOUSTON, Flight, failed, observed
 
@@ -41,7 +41,7 @@ def make_many(journal: Path) -> None:
     with closing(sqlite3.connect(journal)) as database, database:
         database.execute(
             "INSERT INTO frames SELECT value, run, source, value, size_bytes, modified_ns, recorded_ms, captured_ms, total_ms,"
-            " outcome, reason FROM json_each(?), (SELECT * FROM frames ORDER BY frame DESC LIMIT 1)",
+            " outcome, reason, clock FROM json_each(?), (SELECT * FROM frames ORDER BY frame DESC LIMIT 1)",
             (json.dumps(list(range(1000, 1000 + MANY))),),
         )
         database.execute(
@@ -60,7 +60,8 @@ def test_every_tile_is_a_row_and_a_frame_without_a_result_is_one(flight: Flight)
         "size_bytes": "4096",
         "type": "image/jpeg",
         "created_at": "2026-11-21T10:00:00.000Z",
-        "created_from": "image",
+        "created_from": "file",
+        "clock": "system",
         "recorded_at": "",
         "outcome": "observed",
         "reason": "",
@@ -148,6 +149,23 @@ def test_an_alert_that_was_told_again_is_there_once_as_it_was_told_last(flight: 
     ]
 
 
+def test_a_damaged_alert_costs_no_other(flight: Flight) -> None:
+    first, second, third = (observed(name, alerts=True) for name in ("a.jpg", "b.jpg", "c.jpg"))
+    again = replace(first.alerts[0], revision=1, count=2)
+    flight.flies([first, second, replace(third, alerts=[again])])
+    for damaged in ("sequence = 2", "repeats"):
+        with closing(sqlite3.connect(flight.journal)) as database, database:
+            database.execute(f"UPDATE alerts SET message = x'00' WHERE {damaged}")
+        rows = rows_of(flight, "--alerts")
+    # Which alert the last one told again of can no longer be known.
+    assert [(row["frame"], row["alert_sequence"], row["alert_revision"]) for row in rows] == [
+        ("a.jpg", "1", "0"),
+        ("b.jpg", "2", "0"),
+        ("", "3", "1"),
+    ]
+    assert len(rows_of(flight)) == 3
+
+
 def test_an_alert_about_an_earlier_frame_is_exported_with_that_frame(flight: Flight) -> None:
     first, second = observed("a.jpg", alerts=True), observed("b.jpg", alerts=True)
     flight.flies([replace(first, alerts=[]), replace(second, alerts=[replace(first.alerts[0], count=2)])])
@@ -158,8 +176,23 @@ def test_an_alert_about_an_earlier_frame_is_exported_with_that_frame(flight: Fli
     assert json.loads(flight.prints("report", "--json"))["total"]["results"] == 2
 
 
-def test_the_time_of_creation_says_whether_the_image_or_its_file_knows_it(flight: Flight) -> None:
-    flight.flies([observed("a.jpg"), observed("b.jpg", captured_at=FILE_WRITTEN_AT), failed("c.jpg")])
+@pytest.mark.parametrize(
+    ("clock", "created_from"),
+    [("image", "image"), ("name", "name"), ("system", "file"), ("gps", "file"), ("unsynchronised", "file")],
+)
+def test_the_time_of_creation_says_who_knows_it(flight: Flight, clock: Clock, created_from: str) -> None:
+    flight.flies([replace(observed("a.jpg"), clock=clock)])
+    (row,) = rows_of(flight)
+    (feature,) = json.loads(flight.prints("export", "--format", "geojson"))["features"]
+
+    expected = {"created_at": "2026-11-21T10:00:00.000Z", "created_from": created_from, "clock": clock}
+    assert {name: row[name] for name in expected} == {name: feature["properties"][name] for name in expected} == expected
+
+
+def test_of_a_frame_of_an_older_version_it_is_the_image_s_where_it_is_not_its_file_s(flight: Flight) -> None:
+    older = [replace(each, clock=None) for each in (observed("a.jpg"), observed("b.jpg", captured_at=FILE_WRITTEN_AT))]
+    flight.flies([*older, failed("c.jpg")])
+    assert {row["clock"] for row in rows_of(flight)} == {""}
     assert [(row["created_at"], row["created_from"]) for row in rows_of(flight)] == [
         ("2026-11-21T10:00:00.000Z", "image"),
         ("2026-11-21T10:00:05.000Z", "file"),
@@ -176,7 +209,7 @@ def test_what_was_forgotten_to_make_room_is_not_invented_and_no_alert_that_waits
         database.execute("DELETE FROM frames")
     (waiting,) = rows_of(flight)
     assert (waiting["frame"], waiting["source"], waiting["type"]) == ("c.jpg", "/inbox", "image/jpeg")
-    assert (waiting["created_at"], waiting["created_from"]) == ("2026-11-21T10:00:00.000Z", "")
+    assert (waiting["created_at"], waiting["created_from"]) == ("2026-11-21T10:00:00.000Z", "file")
     assert (waiting["label"], waiting["alert_sequence"], waiting["alert_delivered"]) == ("damaged", "2", "false")
     assert (waiting["size_bytes"], waiting["recorded_at"], waiting["run"]) == ("", "", "")
 

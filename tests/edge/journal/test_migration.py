@@ -96,6 +96,8 @@ def test_a_journal_of_version_2_goes_on_with_all_that_it_holds(path: Path) -> No
         assert waiting_sequences(journal) == [2, 4, 6, 8, 10, 11]
         # What was written before and after is read side by side, and can be asked for again.
         assert journal.alerts.ask_again([(1, 1)]) == 1
+        with reader(path) as database:
+            assert {clock for (clock,) in database.execute("SELECT clock FROM frames")} == {None}
     assert (row_of(path, "1.jpeg")["place"], row_of(path, "new.jpeg")["place"]) == (None, "device")
 
 

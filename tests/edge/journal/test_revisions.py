@@ -122,6 +122,40 @@ def test_a_later_picture_of_an_alert_takes_the_place_of_an_older_one(journal: Jo
     assert pictures == [(alert.id, b"new"), (other.id, b"other")]
 
 
+def picture_of(journal: Journal) -> tuple[int, bytes] | None:
+    """The one that waits, with the number of its alert."""
+    journal.alerts.deliver(range(1, journal.alerts.last_sequence + 1))
+    assert journal.thumbnails.waiting <= 1
+    picture = journal.thumbnails.newest()
+    return None if picture is None else (picture.sequence, picture.jpeg)
+
+
+def test_the_picture_of_the_highest_revision_stays_in_whatever_order_lanes_record(journal: Journal) -> None:
+    observations = [seen(name) for name in "abcd"]
+    alert = Alert(uuid7(), observations[0], "damaged", 0.75)
+    told = [revision(alert, number, each) for number, each in enumerate(observations)]
+    records = [
+        frame(name, [each.observation], [each], [(alert.id, name.encode())]) for name, each in zip("abcd", told, strict=True)
+    ]
+    journal.record([records[0]])
+    journal.record([records[2], records[1]])
+    assert picture_of(journal) == (2, b"c")
+    # What was sent already is not followed by an older one.
+    journal.thumbnails.drop([2])
+    journal.record([quiet("e"), replace(records[1], key=key_of("again", CAMERA))])
+    assert picture_of(journal) is None
+    journal.record([records[3]])
+    assert picture_of(journal) == (5, b"d")
+
+
+def test_a_revision_that_comes_with_no_frame_may_have_a_picture(journal: Journal) -> None:
+    alert = Alert(uuid7(), seen("a"), "damaged", 0.75)
+    journal.record([frame("a", [alert.observation], [alert], [(alert.id, b"old")])])
+    journal.record([], [revision(alert, 1)], [(alert.id, b"new")])
+
+    assert picture_of(journal) == (2, b"new")
+
+
 def test_revisions_outlast_a_restart_and_wait_until_they_are_delivered(path: Path) -> None:
     alert = Alert(uuid7(), seen("a"), "damaged", 0.75)
     with closing(Journal(path, "uav-1")) as journal:

@@ -169,7 +169,7 @@ def test_a_fix_that_is_the_ground_says_so() -> None:
     assert content["properties"] == EXAMPLE["properties"] | {"place": "ground"}
 
 
-def test_an_alert_of_several_sightings_says_how_many_and_when() -> None:
+def test_an_alert_of_several_frames_says_how_many_and_when() -> None:
     observation = observe()
     alert = Alert(EXAMPLE["id"], observation, "damaged", 0.973, 5, 2, EXPOSED_AT - timedelta(seconds=6), EXPOSED_AT)
     content = json.loads(encode(alert_message(alert, "uav-1", "7f3a", 1234)))

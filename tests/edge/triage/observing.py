@@ -32,13 +32,14 @@ def observe(
     name: str | None = None,
     label: str = "damaged",
     source: str = "/in",
+    is_of_ground: bool = False,
 ) -> Observation:
-    """A tile of a frame that was taken so long after the beginning of the flight."""
+    """A tile of a frame that was taken so long after the beginning of the flight; the place is that of the aircraft."""
     captured_at = BEGIN + timedelta(seconds=at_s)
     frame = Frame(FrameKey(source, name or f"{at_s:011.3f}.jpeg", 1, 1), captured_at, 64, 8, _PIXELS)
     labels = {"damaged": 0.0, "flooded": 0.0, "undamaged": 1 - share} | {label: share}
     prediction = Prediction(labels, _MODEL, "openvino", "CPU", 0.4)
-    fix = None if place is None else Fix(*place, "exif", captured_at)
+    fix = None if place is None else Fix(*place, "exif", captured_at, is_of_ground=is_of_ground)
     return Observation(frame, Tile(8 * tile, 0, 8, 8), prediction, fix)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 
 from edge.config import ConfigError, TriageConfig
 from edge.triage import Area, Sightings
-from tests.edge.triage.observing import HOUSTON, observe, tell, triage_of
+from tests.edge.triage.observing import HOUSTON, M_PER_DEG, east_of, observe, tell, triage_of
 
 Ring = list[tuple[float, float]]
 
@@ -75,15 +76,67 @@ FIJI = [
     Area([[square(177, -19, 180, -16)], [square(-180, -19, -178, -16)]]),
     Area([[square(177, -19, 182, -16)]]),
     Area([[square(-183, -19, -178, -16)]]),
+    Area([[square(177, -19, -178, -16)]]),
+    Area([[[*reversed(square(177, -19, -178, -16))], square(-179, -18.5, -178.5, -18)]]),
+    Area([[square(177, -19, 182, -16), square(-179, -18.5, -178.5, -18)]]),
 ]
 
 
-@pytest.mark.parametrize("area", FIJI, ids=["cut", "beyond 180", "beyond -180"])
+@pytest.mark.parametrize(
+    "area", FIJI, ids=["cut", "beyond 180", "beyond -180", "jumping", "with a hole", "beyond, with a hole"]
+)
 def test_an_area_across_the_date_line(area: Area) -> None:
     inside = [177.0, 178.4, 179.9999999, 180.0, -180.0, -179.9999999, -178.5, -178.0]
 
     assert all(area.contains(-17.5, longitude) for longitude in inside)
     assert not any(area.contains(-17.5, longitude) for longitude in (176.9, -177.9, 0.0, 90.0))
+
+
+def test_a_hole_beyond_the_date_line_is_outside() -> None:
+    for area in FIJI[4:]:
+        within = [area.contains(-18.25, longitude) for longitude in (-179.5, -178.75, 181.25, -178.25)]
+        assert within == [True, False, False, True]
+
+
+def test_an_area_around_the_earth_is_one() -> None:
+    area = Area([[square(-180, -90, 180, 90)]])
+
+    assert all(area.contains(latitude, longitude) for latitude in (-90, 0, 90) for longitude in (-180, -90, 0, 179.9))
+
+
+def test_a_ring_around_a_pole_is_refused(tmp_path: Path) -> None:
+    ring = [(0, -70), (90, -70), (180, -71), (-90, -70), (0, -70)]
+
+    with pytest.raises(ConfigError, match="has a ring around a pole, which is to be cut at the date line"):
+        load(tmp_path, {"type": "Polygon", "coordinates": [ring]})
+
+
+M_PER_DEG_EAST = M_PER_DEG * math.cos(math.radians(29.5))
+
+
+@pytest.mark.parametrize(
+    ("longitude", "latitude", "is_near"),
+    [
+        (-95 + 999 / M_PER_DEG_EAST, 29.5, True),
+        (-95 + 1001 / M_PER_DEG_EAST, 29.5, False),
+        (-96 - 999 / M_PER_DEG_EAST, 29.5, True),
+        (-95.5, 29 - 999 / M_PER_DEG, True),
+        (-95.5, 29 - 1001 / M_PER_DEG, False),
+        (-95 + 800 / M_PER_DEG_EAST, 29 - 800 / M_PER_DEG, False),
+        (85.0, 29.5, False),
+    ],
+)
+def test_a_margin_is_in_metres_in_every_direction(longitude: float, latitude: float, is_near: bool) -> None:
+    area = Area([[square(-96, 29, -95, 30)]])
+
+    assert not area.contains(latitude, longitude)
+    assert area.contains(latitude, longitude, 1000) == is_near
+
+
+def test_a_margin_reaches_across_the_date_line() -> None:
+    area = Area([[square(-180, -1, -179, 1)]])
+
+    assert [area.contains(0, longitude, 1000) for longitude in (179.992, 179.99)] == [True, False]
 
 
 def winding(ring: Ring, longitude: float, latitude: float) -> int:
@@ -139,9 +192,23 @@ def test_only_what_lies_in_the_area_is_alerted_about_and_the_rest_is_counted() -
     assert sightings.outside_area == 1
 
 
+def test_an_aircraft_may_look_into_the_area_from_outside() -> None:
+    sightings = Sightings(area=Area([[square(-96, 29, -95, 30)]]))
+    edge = (29.5, -95.0)
+    near, far, shown = (
+        observe(0, east_of(edge, 900)),
+        observe(1, east_of(edge, 1100)),
+        observe(2, east_of(edge, 5), is_of_ground=True),
+    )
+
+    assert [alert.observation for alert in tell(triage_of(sightings), [near, far, shown])] == [near]
+    assert sightings.outside_area == 2
+
+
 def test_what_lies_outside_of_the_area_confirms_nothing_and_joins_nothing() -> None:
     sightings = Sightings(area=Area([[square(-95.37, 29, -95, 30)]]), merge_m=500, confirm=(2, 3))
-    told = tell(triage_of(sightings), [observe(0), observe(1, (HOUSTON[0], HOUSTON[1] - 0.001)), observe(2, share=0.1)])
+    outside = observe(1, (HOUSTON[0], HOUSTON[1] - 0.001), is_of_ground=True)
+    told = tell(triage_of(sightings), [observe(0, is_of_ground=True), outside, observe(2, share=0.1)])
 
     assert (told, sightings.outside_area) == ([], 1)
 

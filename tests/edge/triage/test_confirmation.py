@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 import random
+from collections.abc import Callable
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge.records import Alert
 from edge.triage import Sightings
-from edge.triage.confirmation import PENDING_MAX
+from edge.triage.confirmation import PLACES_MAX
 from tests.edge.triage.observing import HOUSTON, east_of, newest, observe, tell, triage_of
 
 NOTHING = 0.1
@@ -45,7 +48,7 @@ def test_tiles_of_one_frame_count_once() -> None:
     triage = triage_of(Sightings(confirm=(2, 3)))
 
     assert triage.decide_all([observe(0, tile=tile) for tile in range(5)]) == ()
-    assert counts(list(triage.decide_all([observe(1)]))) == [6]
+    assert counts(list(triage.decide_all([observe(1)]))) == [2]
 
 
 def test_another_place_or_label_or_source_confirms_nothing() -> None:
@@ -56,7 +59,7 @@ def test_another_place_or_label_or_source_confirms_nothing() -> None:
     assert counts(tell(triage, [observe(2.5, east_of(HOUSTON, 10))])) == [2]
 
 
-def test_without_merging_or_without_a_position_a_source_is_one_place() -> None:
+def test_where_the_ground_is_not_known_a_source_is_one_place() -> None:
     assert counts(tell(triage_of(Sightings(confirm=(2, 3))), [observe(0), observe(1, east_of(HOUSTON, 5000))])) == [2]
     merging = triage_of(Sightings(confirm=(2, 3), merge_m=50))
     assert counts(tell(merging, [observe(0, None), observe(1, None)])) == [2]
@@ -112,12 +115,104 @@ def test_whatever_the_order_a_sighting_is_told_once_at_most(order: list[int], k:
     assert k > 1 or sum(alert.count for alert in kept.values()) == 12
 
 
-def test_how_many_wait_for_others_is_bounded() -> None:
-    triage = triage_of(Sightings(confirm=(2, 2), merge_m=1))
-    for shown in range(9):
-        metres = (1e5 * shown + 10 * number for number in range(PENDING_MAX // 8 + 1))
-        moved = [observe(shown, east_of(HOUSTON, each), tile=number) for number, each in enumerate(metres)]
-        assert triage.decide_all(moved) == ()
+# Whatever the clocks say
 
-    (source,) = triage._sightings._confirmation._sources.values()  # type: ignore[union-attr]
-    assert PENDING_MAX // 2 < len(source.pending) <= PENDING_MAX
+OLDER_THAN_A_YEAR_S = -400 * 86_400
+
+
+@pytest.mark.parametrize(
+    "at_s",
+    [lambda number: OLDER_THAN_A_YEAR_S + number, lambda number: -number, lambda number: 0.0],
+    ids=["after a flight with a later clock", "backwards", "all at once"],
+)
+def test_no_clock_mutes_what_comes_after(at_s: Callable[[int], float]) -> None:
+    triage = triage_of(Sightings(confirm=(2, 3)))
+    assert tell(triage, (observe(number, share=NOTHING, name=f"a{number}") for number in range(200))) == []
+
+    told = tell(triage, (observe(at_s(number), name=f"b{number:03}") for number in range(200)))
+    assert counts(told) == [2] * 100
+
+
+def test_one_of_one_is_told_in_whatever_order_frames_come() -> None:
+    order = list(range(500))
+    random.Random(1).shuffle(order)
+
+    assert len(tell(triage_of(Sightings(confirm=(1, 1))), (observe(number) for number in order))) == 500
+
+
+# Places on the ground
+
+
+def test_without_merging_places_on_the_ground_are_told_apart() -> None:
+    triage = triage_of(Sightings(confirm=(2, 3)))
+    far = east_of(HOUSTON, 1100)
+    pairs = [
+        [observe(number, is_of_ground=True), observe(number, far, share=0.8, tile=1, is_of_ground=True)] for number in range(2)
+    ]
+
+    assert triage.decide_all(pairs[0]) == ()
+    assert [alert.observation for alert in triage.decide_all(pairs[1])] == [pairs[0][0], pairs[0][1]]
+
+
+@pytest.mark.parametrize(("metres", "told"), [(29, [2]), (31, []), (1100, [])])
+def test_without_merging_what_is_within_30_m_on_the_ground_is_one_place(metres: float, told: list[int]) -> None:
+    frames = [observe(0, is_of_ground=True), observe(1, east_of(HOUSTON, metres), is_of_ground=True)]
+
+    assert counts(tell(triage_of(Sightings(confirm=(2, 3))), frames)) == told
+
+
+def test_an_aircraft_confirms_nothing_on_the_ground() -> None:
+    frames = [observe(0, is_of_ground=True), observe(1), observe(2, None)]
+
+    assert [alert.observation for alert in tell(triage_of(Sightings(confirm=(2, 3), merge_m=50)), frames)] == [frames[1]]
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.lists(st.integers(0, 14), min_size=3, max_size=3), st.lists(st.integers(-200, 200), max_size=6))
+def test_what_lies_together_confirms_each_other_whatever_lies_around(steps: list[int], others: list[int]) -> None:
+    triage = triage_of(Sightings(confirm=(3, 3), merge_m=30))
+    earlier = [observe(-1, east_of(HOUSTON, each), tile=number, is_of_ground=True) for number, each in enumerate(others)]
+    triage.decide_all(earlier or [observe(-1, share=NOTHING)])
+
+    # All within half of what is one place.
+    told = tell(triage, (observe(number, east_of(HOUSTON, each), is_of_ground=True) for number, each in enumerate(steps)))
+    assert len(told) >= 1
+
+
+def test_where_everything_is_damaged_every_place_is_confirmed() -> None:
+    triage = triage_of(Sightings(confirm=(9, 12), merge_m=10))
+    told = [
+        alert
+        for number in range(9)
+        for alert in triage.decide_all(
+            [observe(number, east_of(HOUSTON, 100 * tile), tile=tile, is_of_ground=True) for tile in range(256)]
+        )
+    ]
+
+    assert counts(told) == [9] * 256
+
+
+def test_what_is_too_much_to_wait_is_told_before_it_is_confirmed(caplog: pytest.LogCaptureFixture) -> None:
+    triage = triage_of(Sightings(confirm=(2, 2), merge_m=1))
+    places = [east_of(HOUSTON, 10 * number) for number in range(PLACES_MAX + 20)]
+    with caplog.at_level(logging.WARNING):
+        told = tell(triage, (observe(0, place, tile=number, is_of_ground=True) for number, place in enumerate(places)))
+
+    assert [(alert.observation.fix.latitude, alert.observation.fix.longitude) for alert in told if alert.observation.fix] == (
+        places[:20]
+    )
+    assert counts(told) == [1] * 20
+    assert [record.getMessage() for record in caplog.records] == [
+        f"triage.confirm: more than {PLACES_MAX} places wait to be confirmed; the oldest are told as they are"
+    ]
+
+
+def test_what_is_seen_once_in_many_frames_is_forgotten_without_a_word() -> None:
+    triage = triage_of(Sightings(confirm=(2, 3)))
+    frames = [
+        observe(number, east_of(HOUSTON, 100 * number + 5000 * tile), tile=tile, is_of_ground=True)
+        for number in range(300)
+        for tile in range(8)
+    ]
+
+    assert tell(triage, frames) == []

@@ -117,13 +117,37 @@ def test_a_clear_rise_is_told_at_once_and_a_small_one_later() -> None:
 
 def test_the_tiles_of_a_frame_are_told_together() -> None:
     triage = triage_of(Sightings(merge_m=50))
-    here = [observe(0, tile=tile, share=0.8 + tile / 100) for tile in range(5)]
-    far = [observe(0, east_of(HOUSTON, 500), tile=7), observe(0, east_of(HOUSTON, 900), tile=8, share=0.2)]
+    here = [observe(0, tile=tile, share=0.8 + tile / 100, is_of_ground=True) for tile in range(5)]
+    far = [
+        observe(0, east_of(HOUSTON, metres), tile=7, share=share, is_of_ground=True)
+        for metres, share in ((500, 0.9), (900, 0.2))
+    ]
     first, second = triage.decide_all([*here, *far])
 
-    assert (first.count, first.revision, second.count) == (5, 0, 1)
+    # They count as one frame.
+    assert (first.count, first.revision, second.count) == (1, 0, 1)
     assert first.observation is here[4]
     assert second.observation is far[0]
+    again = triage.decide_all([observe(1, tile=tile, is_of_ground=True) for tile in (0, 1)])
+    assert [(alert.id, alert.count) for alert in again] == [(first.id, 2)]
+
+
+def test_the_ground_and_the_aircraft_are_never_one_place() -> None:
+    triage = triage_of(Sightings(merge_m=50))
+    (ground,) = triage.decide_all([observe(0, share=0.8, is_of_ground=True)])
+    (device,) = triage.decide_all([observe(1, share=0.95)])
+
+    assert device.id != ground.id
+    assert [(alert.id, alert.count) for alert in triage.decide_all([observe(2, is_of_ground=True)])] == [(ground.id, 2)]
+
+
+def test_different_tiles_of_frames_without_a_footprint_are_different_places() -> None:
+    triage = triage_of(Sightings(merge_m=50))
+    tiles = [triage.decide_all([observe(at_s, tile=tile) for tile in range(4)]) for at_s in (0, 1)]
+
+    assert [[alert.count for alert in told] for told in tiles] == [[1] * 4, [2] * 4]
+    assert [alert.id for alert in tiles[0]] == [alert.id for alert in tiles[1]]
+    assert len({alert.id for alert in tiles[0]}) == 4
 
 
 def test_the_place_is_the_middle_of_the_footprint_where_it_is_known() -> None:
