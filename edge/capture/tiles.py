@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from edge.config import CaptureConfig
 from edge.records import Tile
+from edge.scaling import resize
 
 if TYPE_CHECKING:
     from edge.records import Image
@@ -86,21 +87,9 @@ def cut(pixels: Image, plan: Plan) -> tuple[Image, list[Image]]:
     """
     if plan.scaled_px is None:
         return pixels, [pixels]
-    scaled = _resize(pixels, plan.scaled_px)
+    scaled = resize(pixels, plan.scaled_px)
     height, width = plan.tile_px
     return scaled, [scaled[top : top + height, left : left + width] for left, top in plan.corners]
-
-
-def _resize(pixels: Image, to_px: tuple[int, int]) -> Image:
-    # The decoder reads its settings from the environment when it is loaded, which the module that decodes sees to.
-    import cv2
-    import numpy as np
-
-    if pixels.shape[:2] == to_px:
-        return pixels
-    shrinks = pixels.shape[0] >= to_px[0] and pixels.shape[1] >= to_px[1]
-    how = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-    return np.asarray(cv2.resize(pixels, to_px[::-1], interpolation=how), np.uint8)
 
 
 def _whole(size: tuple[int, int], model: ModelInput) -> Plan:
