@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Protocol
 
 from edge.config import CaptureConfig
@@ -75,7 +76,7 @@ def plan_tiles(
     """
     wanted_m = model.ground_sample_distance_m
     if ground_sample_distance_m is not None and wanted_m is not None:
-        return _by_ground(size, ground_sample_distance_m / wanted_m, model, capture) or _whole(size, model)
+        return _by_ground(size, ground_sample_distance_m / wanted_m, model, capture) or _whole(size, (model.height, model.width))
     return _by_parts(size, model, capture)
 
 
@@ -92,21 +93,21 @@ def cut(pixels: Image, plan: Plan) -> tuple[Image, list[Image]]:
     return scaled, [scaled[top : top + height, left : left + width] for left, top in plan.corners]
 
 
-def _whole(size: tuple[int, int], model: ModelInput) -> Plan:
-    """One tile, which the model scales by itself."""
-    tile_px = (model.height, model.width)
+@lru_cache(maxsize=16)
+def _whole(size: tuple[int, int], tile_px: tuple[int, int]) -> Plan:
+    """One tile, which the model scales by itself. Frames of one source mostly are of one size."""
     return Plan((Tile(0, 0, *size),), ((0, 0),), None, tile_px, tile_px)
 
 
 def _by_parts(size: tuple[int, int], model: ModelInput, capture: CaptureConfig) -> Plan:
     if capture.tiles is None:
-        return _whole(size, model)
+        return _whole(size, (model.height, model.width))
     rows, columns = (int(part) for part in capture.tiles.split("x"))
     rows, columns = min(rows, size[1]), min(columns, size[0])
     while rows * columns > capture.max_tiles:
         rows, columns = (rows - 1, columns) if rows >= columns else (rows, columns - 1)
     if rows * columns == 1:
-        return _whole(size, model)
+        return _whole(size, (model.height, model.width))
     scaled = (rows * model.height, columns * model.width)
     lefts = [at * model.width for at in range(columns)]
     tops = [at * model.height for at in range(rows)]
