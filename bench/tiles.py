@@ -64,9 +64,8 @@ def main() -> int:
         models = Models(_CONFIG, Path(temporary), "throughput", Conditions(lambda: None))
         try:
             print(f"{describe_machine()}\nphoto: {WIDTH}x{HEIGHT}, {len(content) / 1e6:.1f} MB; two threads\n")
-            print(
-                f"{'height':>8}{'model':>9}{'tiles':>7}{'decoded':>11}{'photos/s':>10}{'floor':>7}   CPU ms: decode  cut  infer  place"
-            )
+            header = f"{'height':>8}{'model':>9}{'tiles':>7}{'decoded':>11}{'photos/s':>10}{'floor':>7}"
+            print(f"{header}   CPU ms: decode  cut  infer  place")
             speeds: list[float] = []
             for height_m in _HEIGHTS_M:
                 height = f"{height_m:+.2f}"[:6]

@@ -48,9 +48,9 @@ class FrameInHand:
         return len(self.answers) == len(self.survey.tiles)
 
     @property
-    def unanswered(self) -> list[int]:
-        """The tiles that no engine had an answer about."""
-        return [index for index, (_, answer) in enumerate(self.answers) if isinstance(answer, EngineError)]
+    def unanswered(self) -> dict[int, EngineError]:
+        """The tiles that no engine had an answer about, and why."""
+        return {index: answer for index, (_, answer) in enumerate(self.answers) if isinstance(answer, EngineError)}
 
 
 class Hand:
@@ -130,12 +130,11 @@ class Hand:
         """Give the doubtful frames, with what could be learned about them."""
         doubtful, self._doubtful = self._doubtful, []
         for frame in doubtful:
-            indices = frame.unanswered
-            serving, failure = frame.answers[indices[0]]
-            assert isinstance(failure, EngineError)
-            images = [frame.survey.images[index] for index in indices]
-            serving, answers = self._service.rescue(serving, images, failure)
-            for index, answer in zip(indices, answers, strict=True):
+            unanswered = frame.unanswered
+            first, failure = next(iter(unanswered.items()))
+            images = [frame.survey.images[index] for index in unanswered]
+            serving, answers = self._service.rescue(frame.answers[first][0], images, failure)
+            for index, answer in zip(unanswered, answers, strict=True):
                 frame.answers[index] = serving, answer
             self._saw(serving, images, answers)
             yield frame

@@ -95,8 +95,9 @@ class View:
                 found.append(None)
                 continue
             first, second, third, fourth = ((longitude, latitude) for latitude, longitude in place[:4])
-            corners = (first, second, third, fourth)
-            found.append(Footprint(corners, *place[4], None if math.isnan(elevation_m) else elevation_m))
+            latitude, longitude = place[4]
+            altitude_m = None if math.isnan(elevation_m) else elevation_m
+            found.append(Footprint((first, second, third, fourth), latitude, longitude, altitude_m))
         return found
 
     @property

@@ -11,9 +11,8 @@ import math
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import NDArray
 
 SERIES_M = 5000.0
@@ -46,6 +45,8 @@ def move_each(latitude: float, longitude: float, offsets_m: NDArray[np.float64])
     Returns:
         (n, 2), latitudes and longitudes; not a number where an offset is none.
     """
+    import numpy as np
+
     if abs(latitude) > SERIES_DEG or (np.hypot(*offsets_m.T) > SERIES_M).any():
         ways = [(float(east_m), float(north_m)) for east_m, north_m in offsets_m]
         places = [(math.nan, math.nan) if math.isnan(sum(way)) else move(latitude, longitude, *way) for way in ways]

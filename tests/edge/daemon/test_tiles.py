@@ -208,8 +208,8 @@ def test_tiles_that_got_no_answer_are_asked_about_once_more(
         flight.put("b.png", blocks(np.tile(LEVELS, (3, 5))))
     records = flight.fly()
     record = records["a.png"]
-    # Sixteen tiles at a time: alone six were in the request that failed, else ten of the next frame as well.
-    assert asked == [16 if more else 6, 2]
+    # Tiles of the next frame are in the request that fails, if there is one.
+    assert asked == [BATCH if more else 6, 2]
     assert (record.outcome, record.reason) == ("observed", None)
     assert damaged(record) == [40, 250, 80, 250, 120, 60]
     assert [observation.tile.left for observation in record.observations] == [0, 16, 32, 0, 16, 32]
