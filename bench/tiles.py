@@ -34,6 +34,7 @@ from edge.daemon.service import Service
 from edge.health import Conditions
 from edge.inference.engine import BATCH
 from edge.position import Locator
+from edge.position.footprint import view_of
 from edge.survey import Surveyor
 
 WIDTH, HEIGHT = 5472, 3648
@@ -63,9 +64,8 @@ def main() -> int:
         models = Models(_CONFIG, Path(temporary), "throughput", Conditions(lambda: None))
         try:
             print(f"{describe_machine()}\nphoto: {WIDTH}x{HEIGHT}, {len(content) / 1e6:.1f} MB; two threads\n")
-            print(
-                f"{'height':>8}{'model':>9}{'tiles':>7}{'decoded':>11}{'photos/s':>10}{'floor':>7}   CPU ms: decode  cut  infer"
-            )
+            header = f"{'height':>8}{'model':>9}{'tiles':>7}{'decoded':>11}{'photos/s':>10}{'floor':>7}"
+            print(f"{header}   CPU ms: decode  cut  infer  place")
             speeds: list[float] = []
             for height_m in _HEIGHTS_M:
                 height = f"{height_m:+.2f}"[:6]
@@ -105,7 +105,7 @@ def _row(service: Service, photo: Path, height_m: float, ground_m: float, count:
     for lane in lanes:
         lane.join()
     speed = len(seen) / (time.perf_counter() - started)
-    decoded, *parts = _parts(service, surveyor, photo)
+    decoded, parts = _parts(service, photo)
     cells = "".join(f"{part:7.0f}" for part in parts)
     print(f"{height_m:6.0f} m{ground_m:7g} m{seen[0]:7}{decoded:>11}{speed:10.1f}{_FLOOR_PER_S:7.0f}{'':7}{cells}")
     return speed
@@ -119,8 +119,7 @@ def _fly(service: Service, surveyor: Surveyor, photo: Path, count: int, seen: li
         for frame in frames:
             observations = [frame.survey.observation(at, answer) for at, (_, answer) in enumerate(frame.answers)]
             assert all(observation.fix and observation.footprint for observation in observations)
-            for observation, (serving, _) in zip(observations, frame.answers, strict=True):
-                serving.triage.decide(observation)
+            frame.serving.triage.decide_all(observations)
             seen.append(len(observations))
 
     for _ in range(count):
@@ -136,11 +135,13 @@ def _read(photo: Path, times: CaptureTimes) -> tuple[OpenedFrame, FoundFile]:
     return read_frame(str(photo), key, _CONFIG.capture, times), FoundFile(key, str(photo), may_grow=False)
 
 
-def _parts(service: Service, surveyor: Surveyor, photo: Path) -> tuple[str, float, float, float]:
+def _parts(service: Service, photo: Path) -> tuple[str, list[float]]:
     """The size that a photo is decoded to, and CPU milliseconds of its parts, each by itself."""
     classifier = service.current.classifier
     opened, _ = _read(photo, CaptureTimes())
-    view = surveyor.survey(opened, classifier.input).view
+    fix = Locator.from_config(_CONFIG.position).locate(opened.frame)
+    assert fix is not None
+    view = view_of(opened.frame, fix, _CONFIG.camera)
     assert view is not None
     plan = plan_tiles((WIDTH, HEIGHT), view.ground_sample_distance_m, classifier.input, _CONFIG.capture)
     taken: list[list[float]] = []
@@ -152,9 +153,11 @@ def _parts(service: Service, surveyor: Surveyor, photo: Path) -> tuple[str, floa
         was_cut = time.process_time()
         for at in range(0, len(images), BATCH):
             classifier.classify(images[at : at + BATCH])
-        taken.append([decoded - start, was_cut - decoded, time.process_time() - was_cut])
-    decode_s, cut_s, infer_s = (statistics.median(each) for each in zip(*taken, strict=True))
-    return f"{pixels.shape[1]}x{pixels.shape[0]}", decode_s * 1000, cut_s * 1000, infer_s * 1000
+        inferred = time.process_time()
+        view.footprints(plan.tiles)
+        taken.append([decoded - start, was_cut - decoded, inferred - was_cut, time.process_time() - inferred])
+    parts_ms = [statistics.median(each) * 1000 for each in zip(*taken, strict=True)]
+    return f"{pixels.shape[1]}x{pixels.shape[0]}", parts_ms
 
 
 if __name__ == "__main__":

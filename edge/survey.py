@@ -6,11 +6,9 @@ ground, how is the frame cut so that the model sees what it knows, and which gro
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Protocol
-
-import numpy as np
 
 from edge.capture.files import OpenedFrame
 from edge.capture.tiles import ModelInput, cut, plan_tiles
@@ -23,8 +21,6 @@ from edge.records import Fix, Footprint, Frame, Observation, Prediction, Tile
 if TYPE_CHECKING:
     from edge.records import Image
 
-_NO_PIXELS = np.empty((0, 0, 3), np.uint8)
-
 
 class View(Protocol):
     """The ground that a frame shows."""
@@ -33,8 +29,8 @@ class View(Protocol):
     def ground_sample_distance_m(self) -> float | None:
         """Of the frame as encoded."""
 
-    def footprint(self, tile: Tile) -> Footprint | None:
-        """The ground that a tile shows."""
+    def footprints(self, tiles: Sequence[Tile]) -> Sequence[Footprint | None]:
+        """The ground that tiles show."""
 
 
 ViewOf = Callable[[Frame, Fix], View | None]
@@ -52,21 +48,21 @@ class Survey:
 
     Attributes:
         frame: With the pixels that its tiles were cut from.
+        seen: The same without pixels and tags, as observations have it.
+        footprints: Of each tile.
         images: The pixels of each tile.
     """
 
     frame: Frame
+    seen: Frame
     fix: Fix | None
-    view: View | None
     tiles: tuple[Tile, ...]
+    footprints: Sequence[Footprint | None] = field(repr=False)
     images: list[Image] = field(repr=False)
 
     def observation(self, index: int, prediction: Prediction) -> Observation:
-        """What was said of a tile, and where that is; the frame is there without its pixels and tags."""
-        tile = self.tiles[index]
-        seen = replace(self.frame, pixels=_NO_PIXELS, exif={}, xmp={})
-        footprint = None if self.view is None else self.view.footprint(tile)
-        return Observation(seen, tile, prediction, self.fix, footprint)
+        """What was said of a tile, and where that is."""
+        return Observation(self.seen, self.tiles[index], prediction, self.fix, self.footprints[index])
 
 
 class Surveyor:
@@ -102,12 +98,16 @@ class Surveyor:
         frame = opened.frame
         fix = self._locator.locate(frame)
         view = None if fix is None else self._view_of(frame, fix)
-        plan = plan_tiles(
-            (frame.width, frame.height), None if view is None else view.ground_sample_distance_m, model, self._capture
-        )
+        ground_m = None if view is None else view.ground_sample_distance_m
+        plan = plan_tiles((frame.width, frame.height), ground_m, model, self._capture)
         # What was decoded is let go of: pictures for the ground need no more than the model.
         pixels, images = cut(opened.image.decode(plan.serve_px), plan)
-        return Survey(replace(frame, pixels=pixels), fix, view, plan.tiles, images)
+        footprints = [None] * len(plan.tiles) if view is None else view.footprints(plan.tiles)
+        return Survey(replace(frame, pixels=pixels), _without_tags(frame), fix, plan.tiles, footprints, images)
+
+
+def _without_tags(frame: Frame) -> Frame:
+    return replace(frame, exif={}, xmp={}) if frame.exif or frame.xmp else frame
 
 
 def _terrain(path: str) -> Terrain | None:

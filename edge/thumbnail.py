@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
+from edge.scaling import resize
 
 if TYPE_CHECKING:
     from edge.records import Image, Tile
@@ -19,7 +19,7 @@ def thumbnail(pixels: Image, frame_size: tuple[int, int], tile: Tile, max_bytes:
     """The tile with half its size around it on each side, as far as the frame goes; as JPEG without metadata.
 
     Args:
-        pixels: The decoded frame; may have been decoded at a smaller scale.
+        pixels: The decoded frame; may have been scaled, also by more on one side than on the other, which is undone.
         frame_size: Width and height of the frame as encoded, pixels.
         tile: In the frame's pixels as encoded.
         max_bytes: The JPEG is at most as large; its longest side is at most 256 pixels.
@@ -31,9 +31,11 @@ def thumbnail(pixels: Image, frame_size: tuple[int, int], tile: Tile, max_bytes:
         ValueError: The tile lies outside of the frame.
     """
     part = _surroundings(pixels, frame_size, tile)
+    # How much higher a pixel is on the frame than it is wide.
+    height_of_one = (frame_size[1] * pixels.shape[1]) / (frame_size[0] * pixels.shape[0])
     longest = max(part.shape[:2])
     for side in (min(longest, _SIDES_PX[0]), *(side for side in _SIDES_PX[1:] if side < longest)):
-        picture = _shrink(part, side)
+        picture = _fit(part, height_of_one, side)
         for quality in _QUALITIES:
             encoded = _jpeg(picture, quality)
             if len(encoded) <= max_bytes:
@@ -58,17 +60,18 @@ def _span(start: int, length: int, frame_px: int, decoded_px: int) -> slice:
     return slice(first * decoded_px // frame_px, -(-end * decoded_px // frame_px))
 
 
-def _shrink(pixels: Image, side_px: int) -> Image:
-    """Make the longest side so long; both keep at least one pixel."""
-    # The decoder reads its settings from the environment when it is loaded: that is left to the room that decodes.
-    import cv2
+def _fit(pixels: Image, height_of_one: float, side_px: int) -> Image:
+    """Make the longest side so long, in the frame's own proportions; both keep at least one pixel.
 
-    height, width = pixels.shape[:2]
-    longest = max(height, width)
-    if longest <= side_px:
-        return pixels
-    size = (max(1, round(width * side_px / longest)), max(1, round(height * side_px / longest)))
-    return np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA), np.uint8)
+    Args:
+        height_of_one: Of a pixel, in its widths.
+    """
+    height, width = pixels.shape[0] * height_of_one, pixels.shape[1]
+    scale = side_px / max(height, width)
+    to_px = max(1, round(height * scale)), max(1, round(width * scale))
+    # A frame whose sides were halved and rounded is as good as in proportion.
+    is_fit = abs(to_px[0] - pixels.shape[0]) <= 1 and abs(to_px[1] - pixels.shape[1]) <= 1
+    return pixels if is_fit else resize(pixels, to_px)
 
 
 def _jpeg(pixels: Image, quality: int) -> bytes:

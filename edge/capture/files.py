@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import numpy as np
@@ -34,15 +34,17 @@ class OpenedFrame:
     frame: Frame
     image: EncodedImage
 
-    def decode(self, serve_px: tuple[int, int]) -> Frame:
-        """The frame with its pixels; raises as `EncodedImage.decode`."""
-        return replace(self.frame, pixels=self.image.decode(serve_px))
-
 
 def key_of(path: str, root: str, status: os.stat_result) -> FrameKey:
     """What tells a file below `root` from any other; bytes of its name that are no UTF-8 are written out."""
-    name = os.fsencode(os.path.relpath(path, root)).decode("utf-8", "backslashreplace")
+    name = os.fsencode(_below(os.path.normpath(path), root)).decode("utf-8", "backslashreplace")
     return FrameKey(root, printable(name), *signature_of(status))
+
+
+def _below(path: str, root: str) -> str:
+    """As `os.path.relpath`, which takes several times as long where it need not look any further."""
+    prefix = f"{root}{os.sep}"
+    return path[len(prefix) :] if path.startswith(prefix) else os.path.relpath(path, root)
 
 
 def signature_of(status: os.stat_result) -> tuple[int, int]:

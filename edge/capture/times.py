@@ -59,12 +59,14 @@ class CaptureTimes:
         """When a frame was taken, as far as anything tells."""
         if (at := capture_time(exif)) is not None:
             return Moment(at, "image", None)
-        stem = os.path.splitext(os.path.basename(key.name))[0]
-        if (at := self._of_name(stem)) is not None:
+        if (at := self._of_name(key.name)) is not None:
             return Moment(at, "name", None)
         return self._file_time(key.modified_ns)
 
-    def _of_name(self, stem: str) -> datetime | None:
+    def _of_name(self, name: str) -> datetime | None:
+        if not self._name_time and "Z" not in name:
+            return None
+        stem = os.path.splitext(os.path.basename(name))[0]
         try:
             return _by_format(stem, self._name_time) if self._name_time else _in_utc(stem)
         except (ValueError, OverflowError):

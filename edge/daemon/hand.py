@@ -2,6 +2,9 @@
 
 Requests are full wherever tiles wait, whichever frames they are of. Only as many run at a time as keep the engine busy: a
 frame of hundreds of tiles would have the last of them wait for its answer longer than a request may.
+
+A frame is never asked about again once it was observed, so tiles that got no answer where others did are asked about once
+more when the next request has worked: the machine may have been too busy, or short of memory.
 """
 
 from __future__ import annotations
@@ -44,6 +47,11 @@ class FrameInHand:
         """Whether there is an answer about every tile."""
         return len(self.answers) == len(self.survey.tiles)
 
+    @property
+    def unanswered(self) -> dict[int, EngineError]:
+        """The tiles that no engine had an answer about, and why."""
+        return {index: answer for index, (_, answer) in enumerate(self.answers) if isinstance(answer, EngineError)}
+
 
 class Hand:
     """The tiles that a lane has in hand."""
@@ -52,11 +60,13 @@ class Hand:
         self._service = service
         self._waiting: deque[tuple[FrameInHand, int]] = deque()
         self._running: deque[_Running] = deque()
+        # Complete but for tiles that are to be asked about once more.
+        self._doubtful: list[FrameInHand] = []
 
     @property
     def is_empty(self) -> bool:
         """Whether nothing is waited for."""
-        return not self._waiting and not self._running
+        return not self._waiting and not self._running and not self._doubtful
 
     def add(self, frame: FrameInHand) -> Iterator[FrameInHand]:
         """Take a frame, and give those of which all is known.
@@ -81,6 +91,8 @@ class Hand:
             yield from self._start(len(self._waiting))
         elif self._running:
             yield from self._collect()
+        else:
+            yield from self._ask_again()
 
     def _start(self, count: int) -> Iterator[FrameInHand]:
         """Ask about the tiles that have waited longest, and take earlier answers."""
@@ -99,18 +111,40 @@ class Hand:
         running = self._running.popleft()
         images = [frame.survey.images[index] for frame, index in running.asked]
         serving, answers = self._answers(running, images)
-        said: list[tuple[Image, Prediction]] = []
         complete = []
         # Tiles are asked about in their order, and so are the answers.
-        for (frame, _), image, answer in zip(running.asked, images, answers, strict=True):
+        for (frame, _), answer in zip(running.asked, answers, strict=True):
             frame.answers.append((serving, answer))
-            if not isinstance(answer, EngineError):
-                said.append((image, answer))
             if frame.is_complete:
                 complete.append(frame)
+        if self._saw(serving, images, answers):
+            yield from self._ask_again()
+        for frame in complete:
+            # One that has no answer at all is left for the next start.
+            if 0 < len(frame.unanswered) < len(frame.answers):
+                self._doubtful.append(frame)
+            else:
+                yield frame
+
+    def _ask_again(self) -> Iterator[FrameInHand]:
+        """Give the doubtful frames, with what could be learned about them."""
+        doubtful, self._doubtful = self._doubtful, []
+        for frame in doubtful:
+            unanswered = frame.unanswered
+            first, failure = next(iter(unanswered.items()))
+            images = [frame.survey.images[index] for index in unanswered]
+            serving, answers = self._service.rescue(frame.answers[first][0], images, failure)
+            for index, answer in zip(unanswered, answers, strict=True):
+                frame.answers[index] = serving, answer
+            self._saw(serving, images, answers)
+            yield frame
+
+    def _saw(self, serving: Serving, images: Sequence[Image], answers: Sequence[Prediction | EngineError]) -> bool:
+        """Say what a model said; False: it said nothing."""
+        said = [(image, answer) for image, answer in zip(images, answers, strict=True) if isinstance(answer, Prediction)]
         if said:
             self._service.saw(serving, [image for image, _ in said], [prediction for _, prediction in said])
-        yield from complete
+        return bool(said)
 
     def _answers(self, running: _Running, images: Sequence[Image]) -> tuple[Serving, Sequence[Prediction | EngineError]]:
         """Of the model that it was begun with or, should that fail on every engine, of the one to go back to.

@@ -24,11 +24,11 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-# After so many frames the process does not end with the model.
+# After so many tiles the process does not end with the model.
 _LEAST_ANSWERED = 16
 _MANY_HOPELESS = 32
 MODEL = "model"
-_TRUST, _FRAMES = "signature", "frames"
+_TRUST, _TILES = "signature", "tiles"
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +84,7 @@ class Service:
         # What to go back to while the one that serves is on trial: loaded, or to be loaded when it is needed.
         self._before: Serving | Bundle | None = None
         self._trial: Trial | None = None
-        # Frames that one on trial has given answers about; None: it had none in hand yet.
+        # Tiles that one on trial has given answers about; None: it had none in hand yet.
         self._answered: int | None = None
         self._hopeless = 0
         self._shown: set[str] = set()
@@ -95,7 +95,7 @@ class Service:
         return self._current
 
     def take(self) -> Serving:
-        """The model to classify with. The first time that it gets frames is remembered, should the process end with them."""
+        """The model to classify with. The first time that it gets tiles is remembered, should the process end with them."""
         if self._trial is not None and self._answered is None:
             with self._lock:
                 if self._trial is not None and self._answered is None:
@@ -104,10 +104,10 @@ class Service:
         return self._current
 
     def saw(self, serving: Serving, images: Sequence[Image], predictions: Sequence[Prediction]) -> None:
-        """Say what a model said of frames, in no particular order."""
+        """Say what a model said of tiles, in no particular order."""
         if self._hopeless:
             self._hopeless = 0
-            self._conditions.set(_FRAMES, None)
+            self._conditions.set(_TILES, None)
         trial = self._trial
         if trial is None or serving is not self._current:
             return
@@ -121,7 +121,7 @@ class Service:
                 return
             if not trial.is_alike:
                 return
-        reason = f"said the same of every frame for {self._config.model.trial_s:g} s"
+        reason = f"said the same of every tile for {self._config.model.trial_s:g} s"
         if self._one_before(serving) is None:
             self._conditions.set(MODEL, f"{serving.title}: {reason}")
             return
@@ -130,12 +130,12 @@ class Service:
     def rescue(
         self, failed: Serving, images: Sequence[Image], failure: EngineError
     ) -> tuple[Serving, Sequence[Prediction | EngineError]]:
-        """Find answers about frames, after a model failed on every engine.
+        """Find answers about tiles, after a model failed on every engine.
 
-        A model on trial is left if the one before it can do what it cannot. What neither can do is the frames' fault.
+        A model on trial is left if the one before it can do what it cannot. What neither can do is the tiles' fault.
 
         Returns:
-            The model that answered, and for each frame its prediction, or why there is none.
+            The model that answered, and for each tile its prediction, or why there is none.
 
         Raises:
             EngineError: No engine works any more.
@@ -146,7 +146,7 @@ class Service:
             self._hopeless = self._hopeless + len(errors) if len(errors) == len(answers) else 0
             many = self._hopeless >= _MANY_HOPELESS
         if many:
-            self._conditions.set(_FRAMES, f"no engine has an answer about {_MANY_HOPELESS} frames in a row: {errors[-1]}")
+            self._conditions.set(_TILES, f"no engine has an answer about {_MANY_HOPELESS} tiles in a row: {errors[-1]}")
         return serving, answers
 
     def begin(self, serving: Serving, before: Bundle | None) -> None:
@@ -233,7 +233,7 @@ class Service:
         if before is None:
             return failed, failed.classifier.classify_each(images)
         if isinstance(failure, NoAnswerError):
-            # The machine may have been too busy, or it hangs: to ask it once more about each frame takes too long.
+            # The machine may have been too busy, or it hangs: to ask it once more about each tile takes too long.
             serving = self._go_back(failed, str(failure), refuse=False)
             return serving, serving.classifier.classify_each(images)
         try:

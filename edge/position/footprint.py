@@ -14,13 +14,14 @@ What is not known is not made up: without height, attitude or camera there is no
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from edge.config import CameraConfig
 from edge.position.camera import Camera, Points, camera_of
-from edge.position.geodesy import degrees_per_m, move
+from edge.position.geodesy import degrees_per_m, move, move_each
 from edge.position.rotation import Matrix, matrix, mounted
 from edge.position.terrain import Terrain, Values
 from edge.records import Attitude, Fix, Footprint, Frame, Tile
@@ -38,6 +39,8 @@ _STEPS = (64, 16)
 _MARGIN_M = 5.0
 # Degrees of longitude are no map any more.
 _TERRAIN_LATITUDE = 85.0
+# Of a tile, in its widths and heights: top left, top right, bottom right, bottom left, and its middle.
+_CORNERS_AND_MIDDLE = np.array([(0, 0), (1, 0), (1, 1), (0, 1), (0.5, 0.5)], np.float64)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,15 +81,24 @@ class View:
 
     def footprint(self, tile: Tile) -> Footprint | None:
         """The ground that a tile shows; None where the ground under a corner or the middle is not known."""
-        left, top, right, bottom = tile.left, tile.top, tile.left + tile.width, tile.top + tile.height
-        middle = ((left + right) / 2, (top + bottom) / 2)
-        met = self._meet(np.array([(left, top), (right, top), (right, bottom), (left, bottom), middle], np.float64))
-        if np.isnan(met[:, :2]).any():
-            return None
-        places = [move(self._latitude, self._longitude, float(east_m), float(north_m)) for east_m, north_m, _ in met]
-        first, second, third, fourth = ((longitude, latitude) for latitude, longitude in places[:4])
-        elevation_m = float(met[4, 2])
-        return Footprint((first, second, third, fourth), *places[4], None if math.isnan(elevation_m) else elevation_m)
+        return self.footprints((tile,))[0]
+
+    def footprints(self, tiles: Sequence[Tile]) -> list[Footprint | None]:
+        """As `footprint`, of many tiles at once."""
+        boxes = np.array([(tile.left, tile.top, tile.width, tile.height) for tile in tiles], np.float64).reshape(-1, 4)
+        points = boxes[:, None, :2] + boxes[:, None, 2:] * _CORNERS_AND_MIDDLE
+        met = self._meet(points.reshape(-1, 2))
+        places = move_each(self._latitude, self._longitude, met[:, :2])
+        found: list[Footprint | None] = []
+        for place, elevation_m in zip(places.reshape(-1, 5, 2).tolist(), met[4::5, 2].tolist(), strict=True):
+            if any(math.isnan(latitude) for latitude, _ in place):
+                found.append(None)
+                continue
+            first, second, third, fourth = ((longitude, latitude) for latitude, longitude in place[:4])
+            latitude, longitude = place[4]
+            altitude_m = None if math.isnan(elevation_m) else elevation_m
+            found.append(Footprint((first, second, third, fourth), latitude, longitude, altitude_m))
+        return found
 
     @property
     def ground_sample_distance_m(self) -> float | None:

@@ -99,6 +99,23 @@ def test_a_large_picture_shrinks_to_256_pixels() -> None:
     assert picture.shape == (128, 256, 3)
 
 
+@pytest.mark.parametrize("scaled", [(128, 512), (256, 256), (512, 128), (128, 1024)], ids=str)
+def test_pixels_that_were_squashed_are_shown_in_the_frame_s_own_proportions(scaled: tuple[int, int]) -> None:
+    tile = Tile(2000, 1200, 800, 600)
+    squashed = cv2.resize(painted(4000, 3000, tile), scaled[::-1], interpolation=cv2.INTER_AREA)
+
+    whole = decoded(thumbnail(np.asarray(squashed, np.uint8), (4000, 3000), Tile(0, 0, 4000, 3000), 100_000))
+    part = decoded(thumbnail(np.asarray(squashed, np.uint8), (4000, 3000), tile, 100_000))
+
+    assert whole.shape == (192, 256, 3)
+    # 1600 by 1200 pixels of the frame, with the tile in their middle; one squashed pixel is worth 31 of them at most.
+    assert part.shape[1] / part.shape[0] == pytest.approx(4 / 3, rel=0.04)
+    middle = part.shape[0] // 2, part.shape[1] // 2
+    assert is_like(part[middle], RED)
+    assert is_like(part[middle[0] // 4, middle[1]], GREEN)
+    assert is_like(part[middle[0], middle[1] // 4], GREEN)
+
+
 def test_a_picture_that_is_larger_than_asked_loses_detail_before_size() -> None:
     def of(max_bytes: int) -> bytes:
         jpeg = thumbnail(noise(128, 128), (128, 128), Tile(0, 0, 128, 128), max_bytes)

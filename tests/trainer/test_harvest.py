@@ -49,25 +49,31 @@ class Device:
         *,
         pixels: NDArray[np.uint8] | None = None,
         tiles: int = 1,
+        tile: Tile | None = None,
         probabilities: Mapping[str, float] | None = None,
         confirms: Observation | None = None,
     ) -> str | None:
         """Put a frame into the folder and into the journal; returns the id of the alert about it.
 
         Args:
+            tile: The only one of several that has an answer.
             confirms: An observation of an earlier frame that the alert is about instead.
         """
         file = self.frames / name
         file.parent.mkdir(parents=True, exist_ok=True)
         seed = int.from_bytes(hashlib.sha256(name.encode()).digest()[:4])
         noise = np.random.default_rng(seed).integers(0, 256, (96, 128, 3), np.uint8)
-        assert cv2.imwrite(str(file), noise if pixels is None else pixels)
+        shown = noise if pixels is None else pixels
+        assert cv2.imwrite(str(file), shown)
         key = key_of(str(file), str(self.frames), file.stat())
-        frame = Frame(key, CAPTURED_AT, 128, 96, noise)
+        height, width = shown.shape[:2]
+        frame = Frame(key, CAPTURED_AT, width, height, shown)
         said = probabilities or {"damaged": damaged, "undamaged": 1 - damaged}
         prediction = Prediction(said, ModelName("town", 3, "ab" * 32), "openvino", "CPU", 0.5)
         fix = Fix(29.5, -95.25, "exif", CAPTURED_AT)
-        observations = [Observation(frame, Tile(64 * tile, 0, 128 // tiles, 96), prediction, fix) for tile in range(tiles)]
+        step = width // tiles
+        boxes = [Tile(step * at, 0, step, height) for at in range(tiles)] if tile is None else [tile]
+        observations = [Observation(frame, box, prediction, fix) for box in boxes]
         self.last = observations[0]
         alert = Alert(uuid7(), confirms or observations[0], "damaged", damaged) if damaged >= 0.5 else None
         alerts = [] if alert is None else [alert]
@@ -227,9 +233,20 @@ def test_what_cannot_be_used_is_counted_and_named(device: Device, tmp_path: Path
     assert "2 are not in --frames, or are others by now: gone.png; changed.png" in said.err
     assert "1 cannot be read: corrupt.png: " in said.err
     assert "1 show what another shows: copy.png" in said.err
-    assert "1 were classified in several tiles, so no label is that of the whole: wide.png" in said.err
+    assert "1 were classified in tiles, so no label is that of the whole: wide.png" in said.err
     assert "2 of --contradicted are not in the journal: 0198f1c2; elsewhere.png" in said.err
     assert images(tmp_path / "out") == ["undamaged/0001-contradicted_kept.png"]
+
+
+@pytest.mark.parametrize("tile", [Tile(64, 0, 64, 96), Tile(0, 0, 64, 96), Tile(0, 48, 128, 48)])
+def test_a_frame_of_which_one_tile_alone_got_an_answer_is_not_taken_for_whole(
+    device: Device, tmp_path: Path, tile: Tile, capsys: pytest.CaptureFixture[str]
+) -> None:
+    device.observe("part.png", 0.9, tile=tile)
+    device.observe("whole.png", 0.6)
+    assert run(device, tmp_path / "out") == 0
+    assert "1 were classified in tiles, so no label is that of the whole: part.png" in capsys.readouterr().err
+    assert [row["frame"] for row in queue(tmp_path / "out")] == ["whole.png"]
 
 
 def test_a_place_in_a_name_stays_that_place(device: Device, tmp_path: Path) -> None:

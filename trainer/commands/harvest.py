@@ -53,7 +53,7 @@ def run(options: argparse.Namespace) -> int:
     _tell("are not in --frames, or are others by now", harvested.missing)
     _tell("cannot be read", harvested.unreadable)
     _tell("show what another shows", harvested.duplicates)
-    _tell("were classified in several tiles, so no label is that of the whole", harvested.in_tiles)
+    _tell("were classified in tiles, so no label is that of the whole", harvested.in_tiles)
     _tell("of --contradicted are not in the journal", harvested.unknown)
     each = ", ".join(f"{count} {reason}" for reason, count in harvested.counts.items())
     print(f"{options.out}: {sum(harvested.counts.values())} frames: {each}")

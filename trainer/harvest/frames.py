@@ -31,10 +31,12 @@ class Look:
     """What a frame looks like.
 
     Attributes:
+        whole: The tile that is all of it, as a journal has it.
         digest: Equal if and only if the pixels are.
         features: (7,) mean and standard deviation of L*, a*, b* and the mean steepness of L*.
     """
 
+    whole: str
     digest: bytes
     features: NDArray[np.float64]
 
@@ -84,13 +86,14 @@ def look(file: Path) -> Look:
         ImageError: It is no image.
         OSError: It cannot be read.
     """
-    pixels = decode(file.read_bytes(), (TILE_PX, TILE_PX), _MAX_PIXELS).pixels
+    decoded = decode(file.read_bytes(), (TILE_PX, TILE_PX), _MAX_PIXELS)
+    pixels = decoded.pixels
     digest = hashlib.blake2b(str(pixels.shape).encode() + pixels.tobytes(), digest_size=16).digest()
     small = cv2.resize(pixels, (_LOOKED_AT_PX, _LOOKED_AT_PX), interpolation=cv2.INTER_AREA)
     colours = cv2.cvtColor(small.astype(np.float32) / 255, cv2.COLOR_BGR2LAB).astype(np.float64)
     down, right = np.gradient(colours[..., 0])
     features = [*colours.mean(axis=(0, 1)), *colours.std(axis=(0, 1)), float(np.hypot(down, right).mean())]
-    return Look(digest, np.array(features))
+    return Look(f"0,0,{decoded.width},{decoded.height}", digest, np.array(features))
 
 
 def oddness(features: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -40,7 +40,7 @@ class Harvested:
     Attributes:
         counts: Frames by reason.
         missing: Names of frames that are not there, or are others by now; of no use are also those that cannot be read
-            (`unreadable`), show what another shows (`duplicates`), or were classified in several tiles (`in_tiles`).
+            (`unreadable`), show what another shows (`duplicates`), or were classified in tiles (`in_tiles`).
         unknown: Alerts and frames of which an operator spoke and the journal does not know.
     """
 
@@ -80,22 +80,26 @@ def harvest(
     kept = Kept(frames)
     candidates: list[Candidate] = []
     looks: list[Look] = []
-    missing, unreadable = [], []
+    missing, unreadable, in_tiles = [], [], list(observations.in_tiles)
     for observed in progress(observations.frames):
         file = kept.find(observed)
         if file is None:
             missing.append(observed.name)
             continue
         try:
-            looks.append(look(file))
+            seen = look(file)
         except (ImageError, OSError) as error:
             unreadable.append(f"{observed.name}: {one_line(error)}")
             continue
+        if observed.tile != seen.whole:
+            in_tiles.append(observed.name)
+            continue
+        looks.append(seen)
         candidates.append(Candidate(observed, file, verdicts.of(observed)))
     if not candidates:
         raise HarvestError(
             f"{frames}: none of the {len(observations.frames)} frames that the journal knows can be used: {len(missing)} are "
-            f"missing, {len(unreadable)} unreadable, {len(observations.in_tiles)} were classified in several tiles"
+            f"missing, {len(unreadable)} unreadable, {len(in_tiles)} were classified in tiles"
         )
     indices, duplicates = each_once(candidates, [each.digest for each in looks])
     strange = oddness(np.stack([looks[at].features for at in indices]))
@@ -107,7 +111,7 @@ def harvest(
         tuple(missing),
         tuple(unreadable),
         tuple(duplicates),
-        observations.in_tiles,
+        tuple(in_tiles),
         tuple(verdicts.unknown(observations.frames)),
     )
 

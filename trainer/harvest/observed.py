@@ -54,6 +54,7 @@ class Observed:
         name: Path below the folder that the device took it from.
         captured_at: RFC 3339, UTC; None: unknown.
         label: The most probable one.
+        tile: The part of the frame that it is about, as the journal has it: left, top, width and height as encoded, pixels.
         probabilities: By label, 0..1.
         longitude: Degrees east, WGS 84; `latitude`: degrees north. None: unknown.
         sequence: Number of the alert about it in this journal, and `alert` its id; None: there was none.
@@ -63,6 +64,7 @@ class Observed:
     size_bytes: int
     modified_ns: int
     captured_at: str | None
+    tile: str
     label: str
     probabilities: dict[str, float]
     longitude: float | None
@@ -87,9 +89,9 @@ class Observations:
     """What a journal holds.
 
     Attributes:
-        frames: Those that were classified whole.
+        frames: Those of which one tile from the top left corner was classified: the whole, if it is as large as the image.
         labels: All that occur, sorted.
-        in_tiles: Names of the frames of which several tiles were classified: no one label is that of the whole.
+        in_tiles: Names of those that were classified in tiles: no one label is that of the whole.
     """
 
     frames: Sequence[Observed]
@@ -120,13 +122,19 @@ def read_observations(journal: Path) -> Observations:
         raise HarvestError(f"{journal}: cannot be read: {one_line(error)}") from error
     if not frames:
         raise HarvestError(f"{journal}: holds no observation, so there is nothing to harvest")
-    whole = [tiles[0] for tiles in frames.values() if len(tiles) == 1]
+    whole, in_tiles = [], []
+    for tiles in frames.values():
+        # Of the tiles of a frame one alone may have got an answer.
+        if len(tiles) == 1 and tiles[0].tile.startswith("0,0,"):
+            whole.append(tiles[0])
+        else:
+            in_tiles.append(tiles[0].name)
     labels = sorted({label for tiles in frames.values() for label in tiles[0].probabilities})
     for label in labels:
         # A label becomes the name of a folder, and a journal can come from anywhere.
         if not _NAMES_A_FOLDER.fullmatch(label) or not label.isprintable() or label == UNLABELLED:
             raise HarvestError(f"{journal}: the label {label!a} cannot be the name of a folder")
-    return Observations(whole, tuple(labels), tuple(tiles[0].name for tiles in frames.values() if len(tiles) > 1))
+    return Observations(whole, tuple(labels), tuple(in_tiles))
 
 
 @contextmanager
@@ -172,6 +180,7 @@ def _observed(row: Sequence[object], repeated: Mapping[_Tile, tuple[int, str]]) 
         _integer(size_bytes),
         _integer(modified_ns),
         rfc3339(datetime.fromtimestamp(captured_ms / 1000, UTC)) if isinstance(captured_ms, int) else None,
+        str(tile),
         str(label) if str(label) in probabilities else max(probabilities, key=lambda each: probabilities[each]),
         probabilities,
         _number(longitude),

@@ -105,10 +105,11 @@ def test_frame_knows_its_file_its_pixels_and_when_it_was_written(tmp_path: Path,
     os.utime(file, ns=(0, 1_700_000_000_250_000_000))
     source = source_of(tmp_path)
     found = next(source.files(once=True))
-    frame = source.read(found).decode(SERVE_PX)
+    opened = source.read(found)
+    frame = opened.frame
     assert frame.key == FrameKey(str(tmp_path), "sub/a.jpg", len(content), 1_700_000_000_250_000_000)
     assert (frame.width, frame.height) == (300, 200)
-    assert frame.pixels.shape == (200, 300, 3)
+    assert opened.image.decode(SERVE_PX).shape == (200, 300, 3)
     assert frame.captured_at == datetime.fromtimestamp(1_700_000_000.25, UTC)
 
 
@@ -229,7 +230,7 @@ def test_file_that_grows_in_steps_is_given_once_and_complete(tmp_path: Path, mak
             time.sleep(0.1)
         found = given.get(timeout=10)
         assert found.key.size_bytes == len(content)
-        assert source.read(found).decode(SERVE_PX).pixels.shape == (150, 200, 3)
+        assert source.read(found).image.decode(SERVE_PX).shape == (150, 200, 3)
         assert_nothing_comes(given)
 
 
@@ -268,7 +269,7 @@ def test_truncated_image_is_given_again_when_its_rest_came(tmp_path: Path, make_
         with (tmp_path / "a.jpg").open("ab") as file:
             file.write(content[500:])
         found = given.get(timeout=10)
-        assert source.read(found).decode(SERVE_PX).pixels.shape == (128, 128, 3)
+        assert source.read(found).image.decode(SERVE_PX).shape == (128, 128, 3)
 
 
 def test_image_that_is_never_completed_is_given_a_last_time_as_one_that_does_not_grow(
@@ -339,7 +340,7 @@ def test_name_that_is_not_utf8_is_given_with_its_bytes_written_out(tmp_path: Pat
     source = source_of(tmp_path, outcomes, after="move")
     found = next(source.files(once=True))
     assert found.key.name == "caf\\xe9.jpg"
-    assert source.read(found).decode(SERVE_PX).width == 128
+    assert source.read(found).image.decode(SERVE_PX).shape[1] == 128
     source.finish(found, "observed")
     assert os.listdir(os.fsencode(tmp_path / "done")) == [b"caf\xe9.jpg"]
 
@@ -395,7 +396,7 @@ def test_link_to_a_file_is_given_under_its_own_name(tmp_path: Path, make_jpeg: C
     source = source_of(inbox)
     found = next(source.files(once=True))
     assert found.key.name == "link.jpg"
-    assert source.read(found).decode(SERVE_PX).width == 128
+    assert source.read(found).image.decode(SERVE_PX).shape[1] == 128
 
 
 @pytest.mark.parametrize("after", ["move", "delete"])

@@ -200,3 +200,15 @@ def test_frame_is_scaled_by_averages_and_not_by_picking_pixels() -> None:
     for image in cut(stripes, plan)[1]:
         assert np.abs(image.astype(int) - 100).max() <= 45
         assert abs(image.mean() - 100) < 1
+
+
+@pytest.mark.parametrize("across", [False, True])
+def test_sides_that_shrink_are_averaged_also_where_the_other_side_grows(across: bool) -> None:
+    stripes = np.zeros((1000, 4000, 3), np.uint8)
+    stripes[:, ::2] = 200
+    frame, tiles = (np.ascontiguousarray(stripes.swapaxes(0, 1)), "1x8") if across else (stripes, "8x1")
+    plan = plan_tiles((frame.shape[1], frame.shape[0]), None, MODEL, CaptureConfig(tiles=tiles))
+    # 4000 pixels become 128, and 1000 become 1024.
+    assert plan.scaled_px == ((128, 1024) if across else (1024, 128))
+    for image in cut(frame, plan)[1]:
+        assert np.abs(image.astype(int) - 100).max() <= 10

@@ -168,4 +168,4 @@ def test_frame_that_was_read_is_decoded_later_and_as_far_as_asked(tmp_path: Path
         ((65, 129), (128, 256)),
         ((64, 128), (64, 128)),
     ):
-        assert opened.decode(serve_px).pixels.shape[:2] == shape
+        assert opened.image.decode(serve_px).shape[:2] == shape

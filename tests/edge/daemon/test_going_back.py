@@ -103,10 +103,10 @@ def test_model_that_says_the_same_of_every_frame_goes_back_and_another_does_not(
         assert device.store.active() == second
         return
     assert serves(models) == ("town", 1)
-    assert device.reason == f"model: town 2: said the same of every frame for {TRIAL_S:g} s; town 1 serves again"
+    assert device.reason == f"model: town 2: said the same of every tile for {TRIAL_S:g} s; town 1 serves again"
     with watching(models):
         wait_for(lambda: device.store.active() == first)
-    assert "said the same of every frame" in str(device.store.refusal(Bundle.open(second, TRUST).model.sha256))
+    assert "said the same of every tile" in str(device.store.refusal(Bundle.open(second, TRUST).model.sha256))
 
 
 def test_model_that_has_proved_itself_is_not_left_for_the_one_before_it(device: Device) -> None:
@@ -138,14 +138,14 @@ def test_model_is_not_left_for_a_frame_that_the_one_before_it_cannot_do_either(d
     assert device.store.refusal(digest_of(folder)) is None
 
 
-def test_frames_that_no_engine_can_do_are_said_until_there_are_others(device: Device) -> None:
+def test_tiles_that_no_engine_can_do_are_said_until_there_are_others(device: Device) -> None:
     device.install(1, "fails on black", proven=True)
     models = device.start()
     for _ in range(31):
         look(models, BLACK)
     assert device.conditions.reasons() == []
     look(models, BLACK)
-    assert device.reason.startswith("frames: no engine has an answer about 32 frames in a row: no engine works: gave a prob")
+    assert device.reason.startswith("tiles: no engine has an answer about 32 tiles in a row: no engine works: gave a prob")
     look(models, BRIGHT)
     assert device.conditions.reasons() == []
 
@@ -328,10 +328,10 @@ def test_link_to_a_bundle_that_was_refused_is_not_followed_and_is_mended(device:
     good = device.install(1, proven=True)
     bad = device.install(2)
     # A process that was killed between the refusal and the link.
-    device.store.refuse(digest_of(bad), "said the same of every frame for 30 s")
+    device.store.refuse(digest_of(bad), "said the same of every tile for 30 s")
     models = device.start()
     assert serves(models) == ("town", 1)
-    assert device.reason == "model: town 2: failed before: said the same of every frame for 30 s"
+    assert device.reason == "model: town 2: failed before: said the same of every tile for 30 s"
     assert device.store.active() == good
     (device.store.root / "active").unlink()
     (device.store.root / "active").symlink_to(f"bundles/{bad.name}")

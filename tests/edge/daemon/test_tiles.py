@@ -43,6 +43,9 @@ class Below:
 
     ground_sample_distance_m: float
 
+    def footprints(self, tiles: Sequence[Tile]) -> list[Footprint]:
+        return [self.footprint(tile) for tile in tiles]
+
     def footprint(self, tile: Tile) -> Footprint:
         left, top = tile.left / 1000, -tile.top / 1000
         right, bottom = left + tile.width / 1000, top - tile.height / 1000
@@ -186,6 +189,34 @@ def test_tile_that_is_too_much_for_every_engine_costs_that_tile(
     assert (some.outcome, some.reason, len(some.alerts)) == ("observed", f"2 of 6 tiles: {why}", 1)
     assert f"'some.png': 2 of 6 tiles: {why}" in caplog.text
     assert (records["none.png"].outcome, records["none.png"].reason) == ("unavailable", why)
+
+
+@pytest.mark.parametrize("more", [False, True], ids=["alone", "with another frame behind it"])
+def test_tiles_that_got_no_answer_are_asked_about_once_more(
+    start: Callable[..., Flight], monkeypatch: pytest.MonkeyPatch, more: bool
+) -> None:
+    flight = start("fails on black")
+    classifier = flight.models.service.current.classifier
+    ask, asked = classifier.classify_each, []
+
+    def recovering(images: Sequence[np.ndarray]) -> list[Any]:
+        asked.append(len(images))
+        # What was too much for the engine the first time is not the second time.
+        return ask(images if len(asked) == 1 else [np.full_like(image, 250) for image in images])
+
+    monkeypatch.setattr(classifier, "classify_each", recovering)
+    flight.put("a.png", blocks(np.array([[40, 0, 80], [0, 120, 60]], np.uint8)))
+    if more:
+        flight.put("b.png", blocks(np.tile(LEVELS, (3, 5))))
+    records = flight.fly()
+    record = records["a.png"]
+    # Tiles of the next frame are in the request that fails, if there is one.
+    assert asked == [BATCH if more else 6, 2]
+    assert (record.outcome, record.reason) == ("observed", None)
+    assert damaged(record) == [40, 250, 80, 250, 120, 60]
+    assert [observation.tile.left for observation in record.observations] == [0, 16, 32, 0, 16, 32]
+    assert [alert.observation.tile for alert in record.alerts] == [Tile(16, 0, 16, 16), Tile(0, 16, 16, 16)]
+    assert [len(each.observations) for each in records.values()] == [6, 90][: len(records)]
 
 
 def test_file_that_turns_out_damaged_when_it_is_decoded_is_rejected_alone(start: Callable[..., Flight]) -> None:

@@ -125,6 +125,23 @@ def test_a_tile_shows_its_part_of_the_frame() -> None:
     assert offset_m(LATITUDE, LONGITUDE, quarter.latitude, quarter.longitude) == pytest.approx((25, -18.75), abs=1e-6)
 
 
+@pytest.mark.parametrize("latitude", [-17.0, LATITUDE, 84.9, 89.9999])
+def test_tiles_at_once_show_what_each_shows_by_itself_and_their_corners_what_the_pixels_do(latitude: float) -> None:
+    view = seen(replace(FIX, latitude=latitude, longitude=180.0, camera=Attitude(33.0, -60.0, 5.0)))
+    tiles = [Tile(left, top, 800, 600) for top in range(0, 2401, 400) for left in range(0, 3201, 400)]
+    together = view.footprints(tiles)
+
+    assert together == [view.footprint(tile) for tile in tiles]
+    for tile, footprint in zip(tiles, together, strict=True):
+        assert footprint is not None
+        places = [(north, east) for east, north in footprint.corners] + [(footprint.latitude, footprint.longitude)]
+        for place, (x, y) in zip(places, [(0, 0), (800, 0), (800, 600), (0, 600), (400, 300)], strict=True):
+            pixel = view.at(tile.left + x, tile.top + y)
+            assert pixel is not None
+            assert distance_m(*place, *pixel) < 0.001
+    assert view.footprints([]) == []
+
+
 def test_the_ground_s_altitude_is_told_where_the_aircraft_s_is_known() -> None:
     assert print_of().altitude_m is None
     assert print_of(replace(FIX, altitude_m=230.0)).altitude_m == pytest.approx(180.0)

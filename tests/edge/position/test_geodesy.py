@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pymap3d
 import pyproj
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edge.position.geodesy import degrees_per_m, distance_m, move, offset_m
+from edge.position.geodesy import SERIES_DEG, SERIES_M, degrees_per_m, distance_m, move, move_each, offset_m
 
 WGS84 = pyproj.Geod(ellps="WGS84")
 CENTIMETRE = 0.01
@@ -52,6 +53,30 @@ def test_an_offset_undoes_a_move(latitude: float, longitude: float, east_m: floa
 
     assert distance_m(*there, *move(latitude, longitude, *back)) < CENTIMETRE
     assert distance_m(latitude, longitude, *there) == pytest.approx(math.hypot(east_m, north_m), abs=CENTIMETRE)
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    latitudes | st.sampled_from([-SERIES_DEG, SERIES_DEG]),
+    longitudes,
+    st.lists(st.tuples(st.floats(0, 1.2 * SERIES_M) | st.just(SERIES_M), st.floats(0, 360)), max_size=9),
+)
+def test_many_ways_end_where_each_by_itself_does(latitude: float, longitude: float, ways: list[tuple[float, float]]) -> None:
+    offsets = [(length * math.sin(math.radians(angle)), length * math.cos(math.radians(angle))) for length, angle in ways]
+    places = move_each(latitude, longitude, np.array(offsets, np.float64).reshape(-1, 2))
+
+    assert places.shape == (len(ways), 2)
+    for place, offset in zip(places.tolist(), offsets, strict=True):
+        assert -180 <= place[1] <= 180
+        assert distance_m(*place, *move(latitude, longitude, *offset)) < 0.001
+
+
+@pytest.mark.parametrize(("latitude", "far_m"), [(46.8, 100.0), (46.8, 2 * SERIES_M), (89.0, 100.0)])
+def test_a_way_that_is_not_known_has_no_end_and_leaves_the_others_as_they_are(latitude: float, far_m: float) -> None:
+    places = move_each(latitude, 8.0, np.array([(math.nan, math.nan), (far_m, far_m)]))
+
+    assert np.isnan(places[0]).all()
+    assert distance_m(*places[1], *move(latitude, 8.0, far_m, far_m)) < 0.001
 
 
 def test_a_way_across_the_date_line_ends_on_its_other_side() -> None:
