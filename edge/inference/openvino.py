@@ -26,7 +26,7 @@ _CONVERTER = "openvino.tools.ovc"
 
 class OpenVinoEngine:
     """Runs a bundle's IR. Tiles of the model's own size go through a graph of their own, which is made for that shape and is
-    up to twice as fast: in full batches where frames wait in line, singly where the newest frame counts.
+    up to twice as fast: in batches where frames wait in line, singly where the newest frame counts.
 
     Colour, size and scale are the graph's business: pixels go in as they were decoded.
     """
@@ -57,17 +57,19 @@ class OpenVinoEngine:
             model = core.read_model(xml, openvino.Tensor(np.frombuffer(weights, np.uint8)))
             # FP32 everywhere: by itself a CPU would choose the precision, and two machines would answer differently.
             properties = {"PERFORMANCE_HINT": mode.upper(), "INFERENCE_PRECISION_HINT": "f32"}
-            self._any = _Requests(core.compile_model(model, device, properties), openvino, answer_s)
+            self._any = _Requests(core.compile_model(model, device, properties), openvino, answer_s, None)
             self._count = BATCH if mode == "throughput" else 1
             fix_shape(model, (self._count, *self._size, 3))
-            self._fixed = _Requests(core.compile_model(model, device, properties), openvino, answer_s)
+            self._fixed = _Requests(core.compile_model(model, device, properties), openvino, answer_s, self._count)
         except (ImportError, RuntimeError, OSError, BundleError) as error:
             raise EngineError(f"OpenVINO on {device}: {_last_line(error)}") from error
 
     def start(self, images: Sequence[Image]) -> Request:
         """As in `Engine`."""
-        fits = len(images) == self._count and images[0].shape[:2] == self._size
-        return (self._fixed if fits else self._any).start(images)
+        # Two tiles and more go in a full batch, in which the rest is nothing: in a graph of any size they would not be faster,
+        # and for each number of tiles it keeps what it computed with: megabytes.
+        fits = images[0].shape[:2] == self._size and (len(images) > 1 or self._count == 1)
+        return (self._fixed if fits and len(images) <= self._count else self._any).start(images)
 
     def close(self) -> None:
         """As in `Engine`: all of it lies in this process."""
@@ -76,7 +78,12 @@ class OpenVinoEngine:
 class _Requests:
     """The requests of one compiled model. As many are made as are ever in flight at once, and used again."""
 
-    def __init__(self, compiled: Any, openvino: Any, answer_s: float) -> None:
+    def __init__(self, compiled: Any, openvino: Any, answer_s: float, count: int | None) -> None:
+        """
+        Args:
+            count: So many images go into each request, of which the last may be nothing; None: as many as there are.
+        """
+        self._count = count
         self._compiled = compiled
         self._openvino = openvino
         self._answer_s = answer_s
@@ -86,7 +93,7 @@ class _Requests:
         try:
             request = self._free.pop()
         except IndexError:
-            request = _Request(self._create(), self._openvino, self._free, self._answer_s)
+            request = _Request(self._create(), self._openvino, self._free, self._answer_s, self._count)
         request.start(images)
         return request
 
@@ -101,7 +108,9 @@ class _Requests:
 class _Request:
     """A request, the memory that its input lies in, and the pool that it goes back to."""
 
-    def __init__(self, request: Any, openvino: Any, free: deque[_Request], answer_s: float) -> None:
+    def __init__(self, request: Any, openvino: Any, free: deque[_Request], answer_s: float, count: int | None) -> None:
+        self._count = count
+        self._asked = 0
         self._answer_s = answer_s
         self._request = request
         self._openvino = openvino
@@ -109,10 +118,11 @@ class _Request:
         self._pixels = np.empty(0, np.uint8)
 
     def start(self, images: Sequence[Image]) -> None:
-        shape = (len(images), *images[0].shape)
+        self._asked = len(images)
+        shape = (self._count or len(images), *images[0].shape)
         try:
             if self._pixels.shape != shape:
-                self._pixels = np.empty(shape, np.uint8)
+                self._pixels = np.zeros(shape, np.uint8)
                 self._request.set_input_tensor(self._openvino.Tensor(self._pixels, shared_memory=True))
             for index, image in enumerate(images):
                 self._pixels[index] = image
@@ -126,7 +136,8 @@ class _Request:
                 # Whoever lets go of a request waits for its end, and so would the end of the process.
                 begin(self._see_off, "given up")
                 raise no_answer(self._answer_s)
-            result = Result(np.array(self._request.get_output_tensor(0).data, np.float32), self._request.latency)
+            probabilities = self._request.get_output_tensor(0).data[: self._asked]
+            result = Result(np.array(probabilities, np.float32), self._request.latency)
         except RuntimeError as error:
             raise EngineError(f"OpenVINO: {_last_line(error)}") from error
         self._free.append(self)

@@ -135,6 +135,8 @@ def prepare(database: sqlite3.Connection) -> None:
         raise sqlite3.OperationalError(f"cannot keep a write-ahead log, only {mode}")
     database.execute("PRAGMA synchronous = FULL")
     database.execute("PRAGMA temp_store = MEMORY")
+    # By default it would keep 2 MB of pages in hand, and reach that only after thousands of frames.
+    database.execute("PRAGMA cache_size = -512")
     # Pages that are written again and again reach the file once for 4 MB of log.
     database.execute("PRAGMA wal_autocheckpoint = 4000")
     # A log that grew while somebody read for long is made small again.

@@ -115,7 +115,7 @@ def test_probabilities_sum_to_one(openvino: OpenVinoEngine, litert: LiteRtEngine
 def test_an_image_is_judged_the_same_in_a_batch_as_alone(
     openvino: OpenVinoEngine, litert: LiteRtEngine, town_tiles: Tiles, side: int, count: int
 ) -> None:
-    # A full batch of the model's own size takes another graph than all else.
+    # Several of the model's own size take another graph than all else.
     tiles = [cv2.resize(tile, (side, side), interpolation=cv2.INTER_AREA) for tile, _ in town_tiles[:count]]
     for engine in (openvino, litert):
         assert_same(engine.start(tiles).result().probabilities, judge(engine, tiles), 1e-5)
