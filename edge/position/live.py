@@ -25,6 +25,7 @@ SILENT_S = 10.0
 _KEPT_S = 900.0
 # By so much a message can come before its time, where both clocks are right.
 _EARLY_S = 0.1
+_NOT_YET = "gives no position yet"
 _RETRY_MIN_S, _RETRY_MAX_S = 0.5, 30.0
 
 Told = Callable[[str, "str | None"], None]
@@ -92,8 +93,8 @@ class LiveProvider:
 
     def health(self) -> ProviderHealth:
         """How it does."""
-        track = self._track
-        return ProviderHealth(self._is_connected, track.fixes, dict(track.marked), dict(track.refused), self._reason)
+        fixes, marked, refused = self._track.counts()
+        return ProviderHealth(self._is_connected, fixes, marked, refused, self._reason)
 
     def _run(self) -> None:
         retry_s = _RETRY_MIN_S
@@ -128,11 +129,13 @@ class LiveProvider:
                     return
                 now_s = time.monotonic()
                 if report is not None:
+                    if not self._is_connected and self._reason is not None:
+                        self._tell(_NOT_YET)
                     self._is_connected, heard_s = True, now_s
                     self._take(report, now_s)
                 elif now_s - heard_s > self._silent_s:
                     raise StreamError(f"silent for {now_s - heard_s:.0f} s")
-                if now_s - self._placed_s > self._silent_s and self._reason is None:
+                if now_s - self._placed_s > self._silent_s and self._reason in {None, _NOT_YET}:
                     self._tell(f"gives no position{self._why()}")
 
     def _take(self, report: Report, now_s: float) -> None:
@@ -164,7 +167,7 @@ class LiveProvider:
         return "stale" if age_s > self._max_age_s else None
 
     def _why(self) -> str:
-        refused = ", ".join(f"{reason} {count}" for reason, count in sorted(self._track.refused.items()))
+        refused = ", ".join(f"{reason} {count}" for reason, count in sorted(self._track.counts()[2].items()))
         return f" (refused: {printable(refused)})" if refused else ""
 
     def _tell(self, reason: str | None) -> None:

@@ -62,7 +62,8 @@ class RecordedProvider:
 
     def health(self) -> ProviderHealth:
         """How it does."""
-        return ProviderHealth(True, self._track.fixes, dict(self._track.marked), dict(self._track.refused), None)
+        fixes, marked, refused = self._track.counts()
+        return ProviderHealth(True, fixes, marked, refused, None)
 
 
 def measured_s(reports: Sequence[Report]) -> list[float | None]:

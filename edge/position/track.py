@@ -143,6 +143,11 @@ class Track:
         with self._lock:
             self.refused[reason] += 1
 
+    def counts(self) -> tuple[int, dict[str, int], dict[str, int]]:
+        """Positions that are used; how many of them are marked, and how many were refused, by reason."""
+        with self._lock:
+            return self.fixes, dict(self.marked), dict(self.refused)
+
     def at(self, moment_s: float) -> Place | None:
         """Where the device was; None: there is no fix near enough."""
         with self._lock:

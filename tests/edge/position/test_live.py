@@ -112,7 +112,7 @@ def test_an_error_that_nobody_expected_is_said_and_the_stream_opened_again(caplo
     told: list[str | None] = []
     provider = provider_of(ScriptedStream(script), told)
     provider.start()
-    wait_for(lambda: told == ["RuntimeError: a defect", None])
+    wait_for(lambda: told == ["RuntimeError: a defect", "gives no position yet", None])
     provider.close()
 
     assert "Traceback" in caplog.text
@@ -151,10 +151,29 @@ def test_a_lost_stream_is_said_and_found_again() -> None:
     stream = ScriptedStream(script)
     provider = provider_of(stream, told)
     provider.start()
-    wait_for(lambda: told == ["the other end is gone", None])
+    wait_for(lambda: told == ["the other end is gone", "gives no position yet", None])
     provider.close()
 
     assert stream.opened == stream.closed == 2
+
+
+def test_a_receiver_that_is_back_and_has_no_fix_is_not_said_to_be_gone() -> None:
+    def script(opened: int) -> Generator[Report | None, None, None]:
+        if opened == 1:
+            raise StreamError("connection refused")
+        while True:
+            time.sleep(0.01)
+            yield Report(time.monotonic(), refused="no fix")
+
+    told: list[str | None] = []
+    provider = provider_of(ScriptedStream(script), told, silent_s=1.0)
+    provider.start()
+    wait_for(lambda: len(told) == 3)
+    provider.close()
+
+    assert told[:2] == ["connection refused", "gives no position yet"]
+    assert told[2] is not None
+    assert told[2].startswith("gives no position (refused: no fix ")
 
 
 def test_a_stream_that_is_silent_is_closed_and_opened_again() -> None:
