@@ -127,11 +127,11 @@ def test_a_receiver_that_is_pulled_is_said_and_the_alerts_go_on_without_a_positi
         wait_for(lambda: bool(ground.statuses) and ground.statuses[-1]["state"] == "online", 20)
         receiver.unplug()
         wait_for(lambda: ground.statuses[-1]["state"] == "degraded", 20)
+        (reason,) = ground.statuses[-1]["reasons"]
         time.sleep(2.1)
         Path(device.inbox / "late.jpg").write_bytes(make_jpeg(1, 128, 128))
         wait_for(lambda: len(ground.alerts) == 1, 20)
 
-    (reason,) = ground.statuses[-1]["reasons"]
     assert reason.startswith(f"position nmea:{receiver.path}: ")
     (alert,) = ground.alerts
     assert alert["geometry"] is None
