@@ -199,18 +199,26 @@ class Clock:
             self._look()
             written_s = modified_ns / 1e9
             by_file = _EPOCH + timedelta(microseconds=modified_ns // 1000)
-            ends = [*(era.since_s for era in list(self._eras)[1:]), self._monotonic()]
-            # Between two looks a step may have been a little earlier.
-            found = [
-                written_s - era.ahead_s
-                for era, end in zip(self._eras, ends, strict=True)
-                if era.since_s - _LOOK_S <= written_s - era.ahead_s <= end + _STEP_S
-            ]
-            if not found or max(found) - min(found) > _SAME_S or found[-1] < 0:
+            found_s = self._written_at(written_s)
+            ahead_s, name = self._ahead()
+            if found_s is None:
                 return Moment(by_file, self._name(), None)
-            moment = self._at(found[-1])
-            is_of_now = abs(written_s - self._ahead_s - found[-1]) <= _NOTED_S
-            return Moment(by_file, moment.clock, found[-1]) if is_of_now and moment.clock != "gps" else moment
+            if name != "gps" and abs(written_s - ahead_s - found_s) <= _NOTED_S:
+                return Moment(by_file, name, found_s)
+            return self._at(found_s)
+
+    def _written_at(self, written_s: float) -> float | None:
+        """When the monotonic clock was where the system's clock showed a time; None: never, or more than once."""
+        # Between two looks a step may have been a little earlier.
+        end_s, found = self._looked_s + _STEP_S, []
+        for era in reversed(self._eras):
+            at_s = written_s - era.ahead_s
+            if era.since_s - _LOOK_S <= at_s <= end_s:
+                found.append(at_s)
+            end_s = era.since_s + _STEP_S
+        if not found or found[0] < 0 or (len(found) > 1 and max(found) - min(found) > _SAME_S):
+            return None
+        return found[0]
 
     def _at(self, monotonic_s: float) -> Moment:
         ahead_s, name = self._ahead()

@@ -35,6 +35,8 @@ def capture_time(exif: Mapping[str, Any]) -> datetime | None:
     Args:
         exif: Tags by exifread's names.
     """
+    if not exif:
+        return None
     measured_at, opened_at = _gps_time(exif), _original_time(exif)
     if measured_at is None or opened_at is None:
         return measured_at or opened_at

@@ -7,17 +7,14 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from importlib import import_module
 
 from edge.clock import Clock
 from edge.config import ConfigError, PositionConfig
 from edge.position.exif import ExifPosition
 from edge.position.filename import FilenamePosition
 from edge.position.fixed import FixedPosition
-from edge.position.gpsd import GpsdStream
-from edge.position.gpx import GpxStream
 from edge.position.live import LiveProvider, Told
-from edge.position.mavlink import MavlinkStream
-from edge.position.nmea import NmeaStream
 from edge.position.provider import Provider, ProviderHealth, TrackedProvider
 from edge.position.recording import RecordedProvider
 from edge.position.report import Stream, StreamError
@@ -33,11 +30,12 @@ _OF_FRAME: dict[str, Callable[[str], Provider]] = {
     "filename": FilenamePosition.parse,
     "fixed": FixedPosition.parse,
 }
-_STREAMS: dict[str, Callable[[str], Stream]] = {
-    "gpsd": GpsdStream.parse,
-    "gpx": GpxStream.parse,
-    "mavlink": MavlinkStream.parse,
-    "nmea": NmeaStream.parse,
+# Imported by who is asked for: a device without one starts sooner.
+_STREAMS = {
+    "gpsd": "GpsdStream",
+    "gpx": "GpxStream",
+    "mavlink": "MavlinkStream",
+    "nmea": "NmeaStream",
 }
 
 
@@ -123,9 +121,16 @@ def check_sources(sources: Sequence[str]) -> None:
         _parse(source)
 
 
+def _stream_of(kind: str) -> Callable[[str], Stream] | None:
+    if kind not in _STREAMS:
+        return None
+    parse: Callable[[str], Stream] = getattr(import_module(f"edge.position.{kind}"), _STREAMS[kind]).parse
+    return parse
+
+
 def _parse(source: str) -> Provider | Stream:
     kind, _, argument = source.partition(":")
-    parse: Callable[[str], Provider | Stream] | None = _OF_FRAME.get(kind) or _STREAMS.get(kind)
+    parse: Callable[[str], Provider | Stream] | None = _OF_FRAME.get(kind) or _stream_of(kind)
     if parse is None:
         kinds = ", ".join([*_OF_FRAME, *_STREAMS])
         raise ConfigError(f"position.sources: {printable(source)}: expected one of {kinds}")

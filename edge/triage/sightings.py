@@ -69,6 +69,8 @@ class Sightings:
             self._merging.saw(frame.captured_at)
             if self._confirmation is not None:
                 self._confirmation.saw(frame)
+            if not sightings:
+                return ()
             touched = {id(alert): alert for each in sightings for alert in self._place(each)}
             told = (self._merging.tell_if_due(alert) for alert in touched.values())
             return tuple(alert for alert in told if alert is not None)

@@ -31,10 +31,10 @@ class Triage:
         if not observations:
             return ()
         threshold = self.threshold
-        seen = (self._sighting(observation) for observation in observations)
-        return self._sightings.take(observations[0].frame, [each for each in seen if each.confidence >= threshold])
-
-    def _sighting(self, observation: Observation) -> Sighting:
-        probabilities = observation.prediction.probabilities
-        label = max(self._alert_labels, key=lambda name: probabilities[name])
-        return Sighting(observation, observation.place, label, probabilities[label])
+        sightings = []
+        for observation in observations:
+            probabilities = observation.prediction.probabilities
+            label = max(self._alert_labels, key=probabilities.__getitem__)
+            if probabilities[label] >= threshold:
+                sightings.append(Sighting(observation, observation.place, label, probabilities[label]))
+        return self._sightings.take(observations[0].frame, sightings)
