@@ -63,11 +63,14 @@ def read_frame(path: str, key: FrameKey, limits: CaptureConfig, times: CaptureTi
     """
     if key.size_bytes > limits.max_bytes:
         raise ImageError(f"{key.size_bytes} bytes, more than max_bytes ({limits.max_bytes})")
-    with open(path, "rb", buffering=0, opener=_open_at_once) as file:
-        status = os.fstat(file.fileno())
-        if signature_of(status) != (key.size_bytes, key.modified_ns):
+    # Without waiting for who writes into a pipe that took the file's place.
+    file = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        if signature_of(os.fstat(file)) != (key.size_bytes, key.modified_ns):
             raise FileChangedError(path)
-        content = file.read(key.size_bytes + 1)
+        content = os.read(file, key.size_bytes + 1)
+    finally:
+        os.close(file)
     if len(content) != key.size_bytes:
         raise FileChangedError(path)
     image = open_image(content, limits.max_pixels)
@@ -84,8 +87,3 @@ def read_frame(path: str, key: FrameKey, limits: CaptureConfig, times: CaptureTi
         moment.monotonic_s,
     )
     return OpenedFrame(frame, image)
-
-
-def _open_at_once(path: str, flags: int) -> int:
-    """Open without waiting for who writes into a pipe that took the file's place."""
-    return os.open(path, flags | os.O_NONBLOCK)

@@ -120,20 +120,20 @@ def _read_jpeg_header(content: bytes) -> Header:
     """
     width = height = 0
     has_exif = has_xmp = False
-    at = 2
-    while at + 4 <= len(content):
-        if content[at] != 0xFF:
+    at, size = 2, len(content)
+    while at + 4 <= size:
+        prefix, marker, high, low = content[at : at + 4]
+        if prefix != 0xFF:
             raise ImageError("not a JPEG: a segment does not start where the one before it ends")
-        marker = content[at + 1]
         if marker == 0xFF:
             at += 1
             continue
         if marker in _STANDALONE:
             at += 2
             continue
-        length = int.from_bytes(content[at + 2 : at + 4], "big")
-        if marker in _FRAME_MARKERS and at + 9 <= len(content):
-            height, width = (int.from_bytes(content[start : start + 2], "big") for start in (at + 5, at + 7))
+        length = high << 8 | low
+        if marker in _FRAME_MARKERS and at + 9 <= size:
+            height, width = struct.unpack_from(">HH", content, at + 5)
         elif marker == 0xE1 and content[at + 4 : at + 10] == b"Exif\0\0":
             has_exif = True
         elif marker == 0xE1 and content.startswith(_XMP_START, at + 4):

@@ -47,6 +47,9 @@ class Sightings:
         # One frame confirms itself.
         self._confirmation = None if confirm is None or confirm[0] == 1 else Confirmation(*confirm, merge_m)
         self._merging = Merging(merge_m, merge_s, new_id, clock)
+        self._new_id = new_id
+        # Then each sighting is an alert, and nothing is remembered.
+        self._is_plain = area is None and confirm is None and not merge_m
         self._lock = threading.Lock()
         self.outside_area = 0
 
@@ -65,6 +68,8 @@ class Sightings:
         Args:
             sightings: In tiles of it; none counts, too, where frames are counted.
         """
+        if self._is_plain:
+            return tuple(Alert(self._new_id(), each.observation, each.label, each.confidence) for each in sightings)
         with self._lock:
             self._merging.saw(frame.captured_at)
             if self._confirmation is not None:
