@@ -125,9 +125,9 @@ class Lane:
 
     def _record(self, frames: Iterable[FrameInHand]) -> None:
         """Hand on what is known of frames."""
-        records = [(frame.found, self._record_of(frame)) for frame in frames]
+        records: list[tuple[FoundFile, FrameRecord | None]] = [(frame.found, self._record_of(frame)) for frame in frames]
         if records:
-            self._recorded.put(list(records))
+            self._recorded.put(records)
 
     def _record_of(self, frame: FrameInHand) -> FrameRecord:
         survey = frame.survey

@@ -49,7 +49,7 @@ class Sightings:
         self._merging = Merging(merge_m, merge_s, new_id, clock)
         self._new_id = new_id
         # Then each sighting is an alert, and nothing is remembered.
-        self._is_plain = area is None and confirm is None and not merge_m
+        self._is_plain = area is None and self._confirmation is None and not merge_m
         self._lock = threading.Lock()
         self.outside_area = 0
 

@@ -22,10 +22,6 @@ class Triage:
         self.threshold = threshold
         self._sightings = sightings or Sightings()
 
-    def decide(self, observation: Observation) -> Alert | None:
-        """The alert about an observation, or None if the ground need not know."""
-        return next(iter(self.decide_all((observation,))), None)
-
     def decide_all(self, observations: Sequence[Observation]) -> tuple[Alert, ...]:
         """What the ground is to be told of the tiles of a frame: new alerts, and new revisions of those it knows, each once."""
         if not observations:

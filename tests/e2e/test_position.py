@@ -83,14 +83,14 @@ def device(overflight: Overflight, mosquitto: Mosquitto, receiver: Receiver) -> 
     return overflight
 
 
+@pytest.fixture
+def ground(mosquitto: Mosquitto, listen: Callable[[int], Ground]) -> Ground:
+    return listen(mosquitto.port)
+
+
 def test_each_frame_is_where_the_receiver_was_when_it_was_written(
-    device: Overflight,
-    mosquitto: Mosquitto,
-    receiver: Receiver,
-    listen: Callable[[int], Ground],
-    make_jpeg: Callable[..., bytes],
+    device: Overflight, ground: Ground, receiver: Receiver, make_jpeg: Callable[..., bytes]
 ) -> None:
-    ground = listen(mosquitto.port)
     title = f"nmea:{receiver.path}"
     with device.running("run"):
         wait_for(lambda: any(health["positions"][title]["fixes"] > 5 for health in ground.health), 20)
@@ -116,13 +116,8 @@ def test_each_frame_is_where_the_receiver_was_when_it_was_written(
 
 
 def test_a_receiver_that_is_pulled_is_said_and_the_alerts_go_on_without_a_position(
-    device: Overflight,
-    mosquitto: Mosquitto,
-    receiver: Receiver,
-    listen: Callable[[int], Ground],
-    make_jpeg: Callable[..., bytes],
+    device: Overflight, ground: Ground, receiver: Receiver, make_jpeg: Callable[..., bytes]
 ) -> None:
-    ground = listen(mosquitto.port)
     with device.running("run"):
         wait_for(lambda: bool(ground.statuses) and ground.statuses[-1]["state"] == "online", 20)
         receiver.unplug()
